@@ -1,0 +1,3 @@
+module github.com/atoll-dcn/atoll
+
+go 1.26
