@@ -1,3 +1,84 @@
 // Package catalog owns the records of images, replicas, sites, stores and operations, and the rules by which user
 // requests change them. It decides; package reconcile carries out; package etcdstore remembers.
+//
+// A request changes few records whatever the number of stores: it writes the image and an operation that names the
+// stores; the reconciler creates the replicas the operation asks for.
 package catalog
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// MaxWrites is the most writes one Commit takes; etcd refuses transactions of more than 128 operations, guards included.
+const MaxWrites = 50
+
+// Catalog applies user requests to the records. All methods block until the store has answered; they repeat what lost a
+// race a bounded number of times.
+type Catalog struct {
+	records Records
+	central image.StoreID
+	now     func() time.Time
+}
+
+// New returns a catalog. central is the id of the central store, which need not be registered yet.
+func New(records Records, central image.StoreID, now func() time.Time) *Catalog {
+	return &Catalog{records: records, central: central, now: now}
+}
+
+// Central returns the id of the central store.
+func (c *Catalog) Central() image.StoreID { return c.central }
+
+// Read gives access to the records as they are.
+func (c *Catalog) Read() Reader { return c.records }
+
+// Subscribe returns a subscription to changes of records.
+func (c *Catalog) Subscribe() Subscription { return c.records.Subscribe() }
+
+// attempts bounds how often a request that lost a race is repeated. Each loss means that another request succeeded.
+const attempts = 20
+
+// repeat calls f, which reads, decides and commits, again while it loses races.
+func repeat(ctx context.Context, f func() error) error {
+	var err error
+	for range attempts {
+		if err = f(); !fault.Is(err, fault.Conflict) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *Catalog) stamp() *timestamppb.Timestamp { return timestamppb.New(c.now()) }
+
+// ImageKey returns the key of an image.
+func ImageKey(id image.ID) Key { return Key{Kind: KindImage, ID: string(id)} }
+
+// ReplicaKey returns the key of a replica.
+func ReplicaKey(id image.ID, store image.StoreID) Key {
+	return Key{Kind: KindReplica, Image: id, Store: store}
+}
+
+// OperationKey returns the key of an operation.
+func OperationKey(id image.ID) Key { return Key{Kind: KindOperation, ID: string(id)} }
+
+// SiteKey returns the key of a site.
+func SiteKey(id image.SiteID) Key { return Key{Kind: KindSite, ID: string(id)} }
+
+// StoreKey returns the key of a store.
+func StoreKey(id image.StoreID) Key { return Key{Kind: KindStore, ID: string(id)} }
+
+// visibleImage returns an image that users can see, or NotFound.
+func (c *Catalog) visibleImage(id image.ID) (*storev1.Image, int64, error) {
+	img, rev := c.records.Image(id)
+	if img == nil || img.Status == storev1.ImageStatus_IMAGE_STATUS_DELETED {
+		return nil, 0, fault.New(fault.NotFound, "IMAGE_NOT_FOUND", "no image %s", id)
+	}
+	return img, rev, nil
+}

@@ -1,0 +1,168 @@
+package catalog
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// Import is a request to bring data in.
+type Import struct {
+	Image     image.ID
+	Target    Target
+	URI       string   // empty for an upload by the caller
+	Content   image.ID // content that is being created in the staging area
+	SizeBytes int64    // 0 when unknown
+}
+
+// CheckImport returns the error BeginImport would return now, without changing anything.
+func (c *Catalog) CheckImport(in Import) error {
+	_, _, err := c.importable(in.Image)
+	if err == nil {
+		_, err = c.importStores(in.Target)
+	}
+	return err
+}
+
+// BeginImport turns a queued image into an importing one and creates the operation that fills the stores. The central
+// store is always among them.
+func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operation, error) {
+	var op *storev1.Operation
+	err := repeat(ctx, func() error {
+		old, rev, err := c.importable(in.Image)
+		if err != nil {
+			return err
+		}
+		stores, err := c.importStores(in.Target)
+		if err != nil {
+			return err
+		}
+		img := proto.CloneOf(old)
+		img.Status = storev1.ImageStatus_IMAGE_STATUS_IMPORTING
+		img.UpdateTime = c.stamp()
+		img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
+		img.FailedStores = nil
+		img.PublishTogether = in.Target.AllMustSucceed
+		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_IMPORT, in.Image, stores)
+		op.AllMustSucceed = in.Target.AllMustSucceed
+		op.Source = &storev1.Source{Uri: in.URI, ContentId: string(in.Content)}
+		return c.records.Commit(ctx,
+			Write{Key: ImageKey(in.Image), Value: img, Revision: rev},
+			Write{Key: OperationKey(image.ID(op.Id)), Value: op})
+	})
+	return op, err
+}
+
+func (c *Catalog) importable(id image.ID) (*storev1.Image, int64, error) {
+	img, rev, err := c.visibleImage(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if img.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED {
+		return nil, 0, fault.New(fault.Precondition, "NOT_QUEUED", "image %s has data already or is being imported", id)
+	}
+	if left, _ := c.records.Replicas(id); len(left) > 0 {
+		return nil, 0, fault.New(fault.Precondition, "BEING_DELETED",
+			"copies of an earlier import of image %s are still being removed from store %s", id, left[0].StoreId)
+	}
+	return img, rev, nil
+}
+
+func (c *Catalog) importStores(t Target) ([]image.StoreID, error) {
+	stores, err := c.resolve(t)
+	if err != nil {
+		return nil, err
+	}
+	if s, _ := c.records.Store(c.central); s == nil {
+		return nil, fault.New(fault.Precondition, "NO_CENTRAL_STORE",
+			"the central store %q is not registered; start the agent of the hub site first", c.central)
+	}
+	if !slices.Contains(stores, c.central) {
+		stores = append(stores, c.central)
+		slices.Sort(stores)
+	}
+	return stores, nil
+}
+
+// RestartImport gives a running import a new content after the hub has restarted, and returns the operation.
+func (c *Catalog) RestartImport(ctx context.Context, op image.ID, content image.ID) error {
+	return repeat(ctx, func() error {
+		o, orev, img, irev, err := c.runningImport(op)
+		if err != nil {
+			return err
+		}
+		o.Source.ContentId = string(content)
+		img.Content = &storev1.Content{Id: string(content), SizeBytes: img.Content.GetSizeBytes()}
+		return c.records.Commit(ctx,
+			Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev},
+			Write{Key: OperationKey(op), Value: o, Revision: orev})
+	})
+}
+
+// SetSizeHint records how many bytes a running import will bring, once that is known.
+func (c *Catalog) SetSizeHint(ctx context.Context, op image.ID, size int64) error {
+	return repeat(ctx, func() error {
+		_, _, img, irev, err := c.runningImport(op)
+		if err != nil {
+			return err
+		}
+		img.Content.SizeBytes = size
+		return c.records.Commit(ctx, Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev})
+	})
+}
+
+// CompleteSource records that all bytes of an import are safely in the staging area. Precondition when the operation has
+// been cancelled or the image deleted meanwhile.
+func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, content *storev1.Content) error {
+	return repeat(ctx, func() error {
+		o, orev, img, irev, err := c.runningImport(op)
+		if err != nil {
+			return err
+		}
+		o.Source.Complete = true
+		img.Content = content
+		img.UpdateTime = c.stamp()
+		return c.records.Commit(ctx,
+			Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev},
+			Write{Key: OperationKey(op), Value: o, Revision: orev})
+	})
+}
+
+// FailSource records that the data of an import will not arrive. The reconciler then undoes the import.
+func (c *Catalog) FailSource(ctx context.Context, op image.ID, cause *storev1.OperationError) error {
+	return repeat(ctx, func() error {
+		o, orev, _, _, err := c.runningImport(op)
+		if err != nil {
+			return err
+		}
+		o.Undoing = storev1.OperationState_OPERATION_STATE_FAILED
+		o.Error = cause
+		return c.records.Commit(ctx, Write{Key: OperationKey(op), Value: o, Revision: orev})
+	})
+}
+
+// runningImport returns copies of a running import and its image.
+func (c *Catalog) runningImport(op image.ID) (o *storev1.Operation, orev int64, img *storev1.Image, irev int64, err error) {
+	oo, orev := c.records.Operation(op)
+	gone := fault.New(fault.Precondition, "IMPORT_ENDED", "the import has been cancelled or its image deleted")
+	if oo == nil || !Importing(oo) {
+		return nil, 0, nil, 0, gone
+	}
+	oi, irev := c.records.Image(image.ID(oo.ImageId))
+	if oi == nil || oi.Content.GetId() != oo.Source.GetContentId() {
+		return nil, 0, nil, 0, gone
+	}
+	return proto.CloneOf(oo), orev, proto.CloneOf(oi), irev, nil
+}
+
+// Importing reports whether the operation is an import whose data is still arriving.
+func Importing(o *storev1.Operation) bool {
+	return o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT &&
+		o.State == storev1.OperationState_OPERATION_STATE_RUNNING &&
+		o.Undoing == storev1.OperationState_OPERATION_STATE_UNSPECIFIED && !o.Source.GetComplete()
+}
