@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Runs the tests: test.sh PART... with the parts unit, conformance and scenarios.
+# Output is that of `go test`. What cannot run on this machine is named; with CI=true that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# Tests of the cgo driver and of the whole system find their clusters through these.
+#   ATOLL_TEST_CEPH_CONF  ceph.conf of one cluster, admin key beside it, pool "images"
+#   ATOLL_TEST_CEPH_DIR   directory with the clusters central, dcn0 and dcn1
+#   ATOLL_TEST_BIN        directory with the built programs
+export ATOLL_TEST_BIN=$PWD/.build/bin
+
+tags=$(make -s ceph-tags)
+headers=no
+[[ -e /usr/include/rbd/librbd.h ]] && headers=yes
+lab=
+missing=()
+
+stop_lab() {
+	local code=$?
+	trap - EXIT INT TERM
+	if [[ -n $lab ]]; then
+		e2e/lab/ceph.sh down "$lab" >&2 || code=1
+	fi
+	exit "$code"
+}
+trap stop_lab EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+note() { printf '== %s\n' "$*" >&2; }
+
+# start_lab starts the three clusters once, in a directory of this run.
+start_lab() {
+	[[ -z $lab ]] || return 0
+	mkdir -p .build/tmp
+	lab=$(mktemp -d "$PWD/.build/tmp/lab.XXXXXX")
+	e2e/lab/ceph.sh up "$lab" central dcn0 dcn1 >&2
+	export ATOLL_TEST_CEPH_DIR=$lab
+	export ATOLL_TEST_CEPH_CONF=$lab/central/ceph.conf
+}
+
+# can_run PART says whether real Ceph tests can run here, and remembers that PART did not.
+can_run() {
+	local need=() tool
+	[[ $headers == yes ]] || need+=(librbd-dev)
+	for tool in ceph-mon ceph-osd rbd ceph-authtool; do
+		command -v "$tool" >/dev/null || need+=("$tool")
+	done
+	((${#need[@]} == 0)) && return 0
+	missing+=("$1 (needs ${need[*]})")
+	return 1
+}
+
+# unit: everything that needs no other process. The race detector needs cgo; packages that link librbd are built
+# without cgo where its headers are missing.
+unit() {
+	local all plain=() linked=() p
+	mapfile -t all < <(go list ./... | grep -v -e '/e2e/scenarios' -e '/e2e/robustness')
+	if ! command -v gcc >/dev/null; then
+		missing+=('race detector (needs gcc)')
+		CGO_ENABLED=0 go test -timeout 10m "${all[@]}"
+		return
+	fi
+	if [[ $headers == yes ]]; then
+		note "unit tests, race detector on"
+		CGO_ENABLED=1 go test -race -tags "$tags" -timeout 10m "${all[@]}"
+		return
+	fi
+	for p in "${all[@]}"; do
+		if CGO_ENABLED=1 go list -deps "$p" | grep -q '^github.com/ceph/go-ceph/'; then linked+=("$p"); else plain+=("$p"); fi
+	done
+	note "unit tests, race detector on, without the ceph driver"
+	missing+=('tests of the ceph driver (need librbd-dev)')
+	CGO_ENABLED=1 go test -race -timeout 10m "${plain[@]}"
+	((${#linked[@]} == 0)) || CGO_ENABLED=0 go test -timeout 10m "${linked[@]}"
+}
+
+# conformance: the suite of package rbdtest against a real pool.
+conformance() {
+	can_run 'conformance on real Ceph' || return 0
+	start_lab
+	note "conformance of the ceph driver on a real cluster"
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 5m ./agent/internal/rbd/cephrbd/...
+}
+
+# scenarios: hub, agents and atollctl as processes on three real clusters.
+scenarios() {
+	can_run 'scenarios on real Ceph' || return 0
+	start_lab
+	note "scenarios on three real clusters"
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 12m ./e2e/scenarios/...
+}
+
+(($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios ..." >&2; exit 2; }
+for part in "$@"; do
+	case $part in
+	unit | conformance | scenarios) "$part" ;;
+	*) echo "no such part: $part" >&2; exit 2 ;;
+	esac
+done
+if ((${#missing[@]})); then
+	printf 'not run: %s\n' "${missing[@]}" >&2
+	[[ ${CI:-} != true ]] || exit 1
+fi
