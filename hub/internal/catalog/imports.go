@@ -66,10 +66,6 @@ func (c *Catalog) importable(id image.ID) (*storev1.Image, int64, error) {
 	if img.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED {
 		return nil, 0, fault.New(fault.Precondition, "NOT_QUEUED", "image %s has data already or is being imported", id)
 	}
-	if left, _ := c.records.Replicas(id); len(left) > 0 {
-		return nil, 0, fault.New(fault.Precondition, "BEING_DELETED",
-			"copies of an earlier import of image %s are still being removed from store %s", id, left[0].StoreId)
-	}
 	return img, rev, nil
 }
 

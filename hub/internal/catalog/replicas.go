@@ -13,7 +13,8 @@ import (
 )
 
 // Replicate copies an active image to more stores. A named store that has a copy is an error and changes nothing; with
-// Target.All such stores are skipped. Stores that are being filled are joined; failed ones start again.
+// Target.All such stores are skipped. Stores that are being filled are joined; failed ones start again; where an earlier
+// copy is still being removed the new one follows.
 func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target) (*storev1.Operation, error) {
 	var op *storev1.Operation
 	err := repeat(ctx, func() error {
@@ -64,11 +65,6 @@ func (c *Catalog) copyPlan(id image.ID, stores []image.StoreID, all bool) ([]ima
 		case phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			have = append(have, string(s))
 			continue
-		case phase == storev1.ReplicaPhase_REPLICA_PHASE_DELETING && all:
-			continue
-		case phase == storev1.ReplicaPhase_REPLICA_PHASE_DELETING:
-			return nil, nil, fault.New(fault.Precondition, "BEING_DELETED",
-				"the earlier copy in store %s is still being removed; try again when it is gone", s)
 		case phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 			restarts = append(restarts, Write{Key: ReplicaKey(id, s), Value: c.restarted(r), Revision: rev})
 		}

@@ -1243,7 +1243,9 @@ type OperationStore struct {
 	// Why it failed.
 	Error *OperationError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	// Whether this operation created the replica, so that undoing it removes the replica.
-	Created       bool `protobuf:"varint,4,opt,name=created,proto3" json:"created,omitempty"`
+	Created bool `protobuf:"varint,4,opt,name=created,proto3" json:"created,omitempty"`
+	// Whether the operation found a replica that was wanted already and follows it.
+	Joined        bool `protobuf:"varint,5,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1302,6 +1304,13 @@ func (x *OperationStore) GetError() *OperationError {
 func (x *OperationStore) GetCreated() bool {
 	if x != nil {
 		return x.Created
+	}
+	return false
+}
+
+func (x *OperationStore) GetJoined() bool {
+	if x != nil {
+		return x.Joined
 	}
 	return false
 }
@@ -1538,12 +1547,13 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	" \x01(\v2\x16.atoll.store.v1.SourceR\x06source\x12\x14\n" +
 	"\x05notes\x18\v \x03(\tR\x05notes\x128\n" +
 	"\aundoing\x18\f \x01(\x0e2\x1e.atoll.store.v1.OperationStateR\aundoing\x12+\n" +
-	"\x11verify_generation\x18\r \x01(\x04R\x10verifyGeneration\"\xb1\x01\n" +
+	"\x11verify_generation\x18\r \x01(\x04R\x10verifyGeneration\"\xc9\x01\n" +
 	"\x0eOperationStore\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1e.atoll.store.v1.OperationStateR\x05state\x124\n" +
 	"\x05error\x18\x03 \x01(\v2\x1e.atoll.store.v1.OperationErrorR\x05error\x12\x18\n" +
-	"\acreated\x18\x04 \x01(\bR\acreated\"V\n" +
+	"\acreated\x18\x04 \x01(\bR\acreated\x12\x16\n" +
+	"\x06joined\x18\x05 \x01(\bR\x06joined\"V\n" +
 	"\x0eOperationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +

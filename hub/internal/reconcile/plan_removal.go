@@ -1,0 +1,202 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// answer is what a site says to the question whether a copy may be removed.
+type answer int
+
+const (
+	answerPending     answer = iota // not yet
+	answerFree                      // nothing depends on it
+	answerInUse                     // it has clones
+	answerUnreachable               // nobody to ask: the removal becomes a tombstone
+)
+
+// ask returns the answer for a replica whose removal is being checked.
+func (p *planner) ask(r *storev1.Replica) answer {
+	view := p.w.Stores[image.StoreID(r.StoreId)]
+	if !view.Online {
+		return answerUnreachable
+	}
+	if o := p.observed(r); o != nil {
+		switch o.State {
+		case agentv1.ReplicaState_REPLICA_STATE_CONDEMNED, agentv1.ReplicaState_REPLICA_STATE_ABSENT:
+			return answerFree
+		case agentv1.ReplicaState_REPLICA_STATE_IN_USE:
+			return answerInUse
+		}
+	}
+	if p.after(r.PhaseTime.AsTime(), p.w.Settings.CheckTimeout) {
+		return answerUnreachable
+	}
+	return answerPending
+}
+
+// planImageDelete asks every store and then decides for all of them at once: one copy in use keeps them all.
+func (p *planner) planImageDelete() {
+	if p.img.Status != storev1.ImageStatus_IMAGE_STATUS_DELETING {
+		return
+	}
+	pending := false
+	var inUse []string
+	for _, s := range p.stores() {
+		r := p.replicas[s]
+		if r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_DELETING {
+			p.replicas[s] = catalog.BeginRemoval(r, p.w.Now)
+			r = p.replicas[s]
+		}
+		if r.Removal != storev1.Removal_REMOVAL_CHECKING {
+			continue // a tombstone or a removal decided earlier: has no say
+		}
+		switch p.ask(r) {
+		case answerPending:
+			pending = true
+		case answerInUse:
+			inUse = append(inUse, r.StoreId)
+		}
+	}
+	switch {
+	case len(inUse) > 0:
+		p.refuseDelete(inUse)
+	case !pending:
+		p.decideDelete()
+	}
+}
+
+// refuseDelete puts everything back as it was.
+func (p *planner) refuseDelete(inUse []string) {
+	p.img.Status = p.img.StatusBeforeDelete
+	p.img.StatusBeforeDelete = storev1.ImageStatus_IMAGE_STATUS_UNSPECIFIED
+	for _, s := range p.stores() {
+		p.undelete(p.replicas[s])
+	}
+	for _, o := range p.ops {
+		if o.Kind != storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE {
+			continue
+		}
+		for _, part := range o.Stores {
+			part.State = storev1.OperationState_OPERATION_STATE_CANCELLED
+			if slices.Contains(inUse, part.StoreId) {
+				p.endPart(part, storev1.OperationState_OPERATION_STATE_FAILED, inUseError(part.StoreId))
+			}
+		}
+		p.end(o, storev1.OperationState_OPERATION_STATE_FAILED, &storev1.OperationError{
+			Code: codeOf(fault.Precondition), Reason: "IN_USE",
+			Message: fmt.Sprintf("the copy in store %s has clones; nothing has been deleted", strings.Join(inUse, ", ")),
+		})
+	}
+}
+
+// undelete makes a copy wanted again whose removal was only being checked.
+func (p *planner) undelete(r *storev1.Replica) {
+	if r.Removal != storev1.Removal_REMOVAL_CHECKING {
+		return
+	}
+	p.enter(r, r.PhaseBeforeRemoval)
+	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING || r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_VERIFYING {
+		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_PENDING)
+	}
+	r.Removal = storev1.Removal_REMOVAL_UNSPECIFIED
+	r.PhaseBeforeRemoval = storev1.ReplicaPhase_REPLICA_PHASE_UNSPECIFIED
+	r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
+}
+
+// decideDelete makes the delete final: from here on every copy goes, at once or when its site returns.
+func (p *planner) decideDelete() {
+	p.img.Status = storev1.ImageStatus_IMAGE_STATUS_DELETED
+	p.img.UpdateTime = catalog.Stamp(p.w.Now)
+	for _, s := range p.stores() {
+		p.decide(p.replicas[s])
+	}
+	for _, o := range p.ops {
+		if o.Kind != storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE {
+			for _, part := range o.Stores {
+				part.State = storev1.OperationState_OPERATION_STATE_CANCELLED
+			}
+			p.end(o, storev1.OperationState_OPERATION_STATE_CANCELLED, nil)
+		}
+	}
+}
+
+// decide makes the removal of one copy final.
+func (p *planner) decide(r *storev1.Replica) {
+	if r.Removal == storev1.Removal_REMOVAL_DECIDED {
+		return
+	}
+	p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_DELETING)
+	r.Removal = storev1.Removal_REMOVAL_DECIDED
+	r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
+	r.Location = ""
+}
+
+// planRemoval moves the removal of one copy that does not belong to the delete of the whole image, and drops the record
+// of a copy that is gone.
+func (p *planner) planRemoval(s image.StoreID) {
+	r := p.replicas[s]
+	switch {
+	case r.Removal == storev1.Removal_REMOVAL_CHECKING && p.img.Status != storev1.ImageStatus_IMAGE_STATUS_DELETING:
+		switch p.ask(r) {
+		case answerFree, answerUnreachable:
+			p.decide(r)
+		case answerInUse:
+			p.refuseRemoval(r)
+		}
+	case r.Removal == storev1.Removal_REMOVAL_DECIDED:
+		o := p.observed(r)
+		switch {
+		case o == nil:
+		case o.State == agentv1.ReplicaState_REPLICA_STATE_ABSENT:
+			delete(p.replicas, s)
+		case o.State == agentv1.ReplicaState_REPLICA_STATE_IN_USE, o.State == agentv1.ReplicaState_REPLICA_STATE_FAILED:
+			r.Reason, r.Message = o.Failure.GetReason(), o.Failure.GetMessage()
+			if o.State == agentv1.ReplicaState_REPLICA_STATE_FAILED && p.after(r.PhaseTime.AsTime(), p.w.Settings.CheckTimeout) {
+				// Ask again: the site waits for a new generation after a failure.
+				r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
+				r.PhaseTime = catalog.Stamp(p.w.Now)
+			}
+		}
+	}
+}
+
+// refuseRemoval keeps one copy that turned out to be in use, and tells the operation that wanted it gone.
+func (p *planner) refuseRemoval(r *storev1.Replica) {
+	p.undelete(r)
+	for _, o := range p.ops {
+		if o.Kind == storev1.OperationKind_OPERATION_KIND_DELETE_REPLICA && o.Stores[0].StoreId == r.StoreId {
+			p.endPart(o.Stores[0], storev1.OperationState_OPERATION_STATE_FAILED, inUseError(r.StoreId))
+			p.end(o, storev1.OperationState_OPERATION_STATE_FAILED, inUseError(r.StoreId))
+		}
+	}
+}
+
+// settled reports whether nothing more can be done now about the removal of r: it waits for its site or its clones.
+func (p *planner) settled(r *storev1.Replica) bool {
+	if r.Removal != storev1.Removal_REMOVAL_DECIDED {
+		return false
+	}
+	view := p.w.Stores[image.StoreID(r.StoreId)]
+	if !view.Online {
+		return true
+	}
+	if o := p.observed(r); o != nil && (o.State == agentv1.ReplicaState_REPLICA_STATE_IN_USE || o.State == agentv1.ReplicaState_REPLICA_STATE_FAILED) {
+		return true
+	}
+	return p.after(r.PhaseTime.AsTime(), p.w.Settings.CheckTimeout)
+}
+
+func inUseError(store string) *storev1.OperationError {
+	return &storev1.OperationError{
+		Code: codeOf(fault.Precondition), Reason: "IN_USE",
+		Message: fmt.Sprintf("the copy in store %s has clones", store),
+	}
+}
