@@ -1,0 +1,81 @@
+package journal
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+)
+
+// A file is a header and records of fixed length. Header: magic, content id, CRC-32C of both. Record: chunk index,
+// digest (all zeroes: forget the chunk), CRC-32C that continues the header's. Integers are big endian.
+const (
+	magic      = "atolljn1"
+	idSize     = 36
+	headerSize = len(magic) + idSize + 4
+	recordSize = 4 + manifest.DigestSize + 4
+	// maxRecords bounds what is read of a file: every chunk of the largest image, written twice.
+	maxRecords = 2 * manifest.MaxChunks
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func header(content image.ID) (b []byte, seed uint32) {
+	b = append(make([]byte, 0, headerSize), magic...)
+	b = append(b, content...)
+	seed = crc32.Checksum(b, castagnoli)
+	return binary.BigEndian.AppendUint32(b, seed), seed
+}
+
+func appendRecord(b []byte, seed uint32, i int, d manifest.Digest) []byte {
+	start := len(b)
+	b = binary.BigEndian.AppendUint32(b, uint32(i)) //nolint:gosec // bounded by manifest.MaxChunks
+	b = append(b, d[:]...)
+	return binary.BigEndian.AppendUint32(b, crc32.Update(seed, castagnoli, b[start:]))
+}
+
+// loaded is what a file yielded.
+type loaded struct {
+	live    *table
+	records int  // records read, good or not
+	bad     int  // records that were damaged
+	torn    bool // bytes that make no whole record stood at the end
+}
+
+// decode reads a journal of a content. It fails with Corrupt when the header is damaged or names another content; damaged
+// records are skipped. Memory is bounded by the number of bytes read.
+func decode(r io.Reader, content image.ID) (loaded, error) {
+	out := loaded{live: newTable()}
+	br := bufio.NewReaderSize(r, 64<<10)
+	want, seed := header(content)
+	got := make([]byte, headerSize)
+	if _, err := io.ReadFull(br, got); err != nil || string(got) != string(want) {
+		return out, fault.Wrap(err, fault.Corrupt, "JOURNAL", "the journal is damaged or belongs to another content")
+	}
+	rec := make([]byte, recordSize)
+	for out.records < maxRecords {
+		switch _, err := io.ReadFull(br, rec); {
+		case errors.Is(err, io.EOF):
+			return out, nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			out.torn = true
+			return out, nil
+		case err != nil:
+			return out, fault.Wrap(err, fault.Internal, "JOURNAL", "the journal cannot be read")
+		}
+		out.records++
+		body, sum := rec[:recordSize-4], binary.BigEndian.Uint32(rec[recordSize-4:])
+		i := binary.BigEndian.Uint32(body)
+		if crc32.Update(seed, castagnoli, body) != sum || i >= manifest.MaxChunks {
+			out.bad++
+			continue
+		}
+		out.live.set(int(i), manifest.Digest(body[4:]))
+	}
+	return out, nil
+}
