@@ -1,0 +1,83 @@
+package filerbd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+)
+
+// reader is the part that images and snapshots share.
+type reader struct {
+	p  *Pool
+	f  *os.File
+	id string
+}
+
+// readAt fills b; size is the length of the image. Calls to a local file are not interrupted, only not started.
+func (r *reader) readAt(ctx context.Context, b []byte, off, size int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if off < 0 || off > size-int64(len(b)) {
+		return outOfRange(off, int64(len(b)), size)
+	}
+	_, err := r.f.ReadAt(b, off)
+	if errors.Is(err, io.EOF) { // only after a concurrent Resize
+		return outOfRange(off, int64(len(b)), size)
+	}
+	return r.p.fault(err)
+}
+
+// extents reports the data ranges of a sparse file, widened to chunks. Where the file system cannot tell holes, it reports
+// everything as data.
+func (r *reader) extents(ctx context.Context, size int64, visit func(off, length int64) error) error {
+	start, end := int64(-1), int64(-1) // the range that is collected, not yet reported
+	report := func() error {
+		if start < 0 {
+			return nil
+		}
+		return visit(start, min(end, size)-start)
+	}
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		data, err := r.seek(off, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // no data after off
+			break
+		}
+		if err != nil {
+			return r.p.fault(err)
+		}
+		hole, err := r.seek(data, unix.SEEK_HOLE)
+		if err != nil {
+			return r.p.fault(err)
+		}
+		data -= data % manifest.ChunkSize
+		if data > end {
+			if err := report(); err != nil {
+				return err
+			}
+			start = data
+		}
+		end = (hole + manifest.ChunkSize - 1) / manifest.ChunkSize * manifest.ChunkSize
+		off = end
+	}
+	return report()
+}
+
+// seek moves the file's position, which nothing else uses.
+func (r *reader) seek(off int64, whence int) (int64, error) { return r.f.Seek(off, whence) }
+
+func (r *reader) meta(ctx context.Context, key string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	st, err := r.p.loadState(r.id)
+	return st.Meta[key], err
+}

@@ -1,0 +1,97 @@
+package rbdtest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+)
+
+type faultyImage struct {
+	rbd.Image
+	f    *Faulty
+	name string
+}
+
+func (i *faultyImage) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return i.f.do(ctx, OpReadAt, i.name, func() error { return i.Image.ReadAt(ctx, p, off) })
+}
+
+func (i *faultyImage) Extents(ctx context.Context, visit func(off, length int64) error) error {
+	return i.f.do(ctx, OpExtents, i.name, func() error { return i.Image.Extents(ctx, visit) })
+}
+
+func (i *faultyImage) WriteAt(ctx context.Context, p []byte, off int64) error {
+	x, err := i.f.take(ctx, OpWriteAt, i.name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case x.drop:
+		return nil
+	case x.corrupt && len(p) > 0:
+		p = slices.Clone(p)
+		p[len(p)/2] ^= 0x10
+	}
+	if err := i.Image.WriteAt(ctx, p, off); err != nil {
+		return err
+	}
+	return x.after
+}
+
+func (i *faultyImage) Zero(ctx context.Context, off, length int64) error {
+	return i.f.do(ctx, OpZero, i.name, func() error { return i.Image.Zero(ctx, off, length) })
+}
+
+func (i *faultyImage) Resize(ctx context.Context, size int64) error {
+	return i.f.do(ctx, OpResize, i.name, func() error { return i.Image.Resize(ctx, size) })
+}
+
+func (i *faultyImage) Flush(ctx context.Context) error {
+	return i.f.do(ctx, OpFlush, i.name, func() error { return i.Image.Flush(ctx) })
+}
+
+func (i *faultyImage) Meta(ctx context.Context, key string) (value string, err error) {
+	err = i.f.do(ctx, OpMeta, i.name, func() error { value, err = i.Image.Meta(ctx, key); return err })
+	return value, err
+}
+
+func (i *faultyImage) SetMeta(ctx context.Context, key, value string) error {
+	return i.f.do(ctx, OpSetMeta, i.name, func() error { return i.Image.SetMeta(ctx, key, value) })
+}
+
+func (i *faultyImage) SnapshotState(ctx context.Context) (exists, protected bool, err error) {
+	err = i.f.do(ctx, OpSnapshotState, i.name, func() error { exists, protected, err = i.Image.SnapshotState(ctx); return err })
+	return exists, protected, err
+}
+
+func (i *faultyImage) CreateSnapshot(ctx context.Context) error {
+	return i.f.do(ctx, OpCreateSnapshot, i.name, func() error { return i.Image.CreateSnapshot(ctx) })
+}
+
+func (i *faultyImage) RemoveSnapshot(ctx context.Context) error {
+	return i.f.do(ctx, OpRemoveSnapshot, i.name, func() error { return i.Image.RemoveSnapshot(ctx) })
+}
+
+func (i *faultyImage) ProtectSnapshot(ctx context.Context) error {
+	return i.f.do(ctx, OpProtectSnapshot, i.name, func() error { return i.Image.ProtectSnapshot(ctx) })
+}
+
+type faultySnapshot struct {
+	rbd.Snapshot
+	f    *Faulty
+	name string
+}
+
+func (s *faultySnapshot) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return s.f.do(ctx, OpReadAt, s.name, func() error { return s.Snapshot.ReadAt(ctx, p, off) })
+}
+
+func (s *faultySnapshot) Extents(ctx context.Context, visit func(off, length int64) error) error {
+	return s.f.do(ctx, OpExtents, s.name, func() error { return s.Snapshot.Extents(ctx, visit) })
+}
+
+func (s *faultySnapshot) Meta(ctx context.Context, key string) (value string, err error) {
+	err = s.f.do(ctx, OpMeta, s.name, func() error { value, err = s.Snapshot.Meta(ctx, key); return err })
+	return value, err
+}
