@@ -175,4 +175,6 @@ func (c *Catalog) newOperation(kind storev1.OperationKind, id image.ID, stores [
 }
 
 // Describe names a replica for messages.
-func Describe(r *storev1.Replica) string { return fmt.Sprintf("image %s in store %s", r.ImageId, r.StoreId) }
+func Describe(r *storev1.Replica) string {
+	return fmt.Sprintf("image %s in store %s", r.ImageId, r.StoreId)
+}

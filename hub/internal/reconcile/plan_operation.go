@@ -299,4 +299,3 @@ func (p *planner) planImporting() {
 		}
 	}
 }
-

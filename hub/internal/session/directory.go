@@ -1,0 +1,194 @@
+// Package session keeps the control links of the agents: what each site should hold goes down, what it sees comes up.
+package session
+
+import (
+	"sync"
+	"time"
+
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// key names a replica.
+type key struct {
+	image image.ID
+	store image.StoreID
+}
+
+// Site is the live state of one site.
+type Site struct {
+	Connected bool
+	Since     time.Time // of Connected; the start of this process for a site that has not been seen since then
+	Address   string
+	Version   string
+}
+
+// Store is the live state of one store.
+type Store struct {
+	Online bool // its site is connected and the hub accepts the store from it
+	Since  time.Time
+	Status *agentv1.StoreStatus // latest report; nil if there was none since this process started
+}
+
+// Directory holds the live state of all sites in memory. After a restart of the hub it fills again as agents connect.
+// Methods may be called at the same time; returned messages are shared and must not be changed.
+type Directory struct {
+	now   func() time.Time
+	start time.Time
+	// changed is told which images the planner should look at; it must not block.
+	changed func(...image.ID)
+
+	mu    sync.RWMutex
+	sites map[image.SiteID]*site
+}
+
+// site is the state of a site that has connected since the start.
+type site struct {
+	Site
+	epoch    uint64
+	stores   map[image.StoreID]*agentv1.StoreStatus
+	accepted map[image.StoreID]bool
+	observed map[key]*agentv1.ObservedReplica
+	incoming map[key]*agentv1.ObservedReplica // a snapshot that is still arriving
+	rates    map[key]*rate
+}
+
+// NewDirectory returns an empty directory. changed is called, without locks held, whenever something about images has
+// changed; it must not block.
+func NewDirectory(now func() time.Time, changed func(...image.ID)) *Directory {
+	return &Directory{now: now, start: now(), changed: changed, sites: map[image.SiteID]*site{}}
+}
+
+// Site returns the state of a site.
+func (d *Directory) Site(id image.SiteID) Site {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if s := d.sites[id]; s != nil {
+		return s.Site
+	}
+	return Site{Since: d.start}
+}
+
+// Store returns the state of a store of a site.
+func (d *Directory) Store(id image.SiteID, store image.StoreID) Store {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	s := d.sites[id]
+	if s == nil {
+		return Store{Since: d.start}
+	}
+	return Store{Online: s.Connected && s.accepted[store], Since: s.Since, Status: s.stores[store]}
+}
+
+// Observed returns what a site says about a replica; nil when it has said nothing in its present session.
+func (d *Directory) Observed(id image.SiteID, img image.ID, store image.StoreID) *agentv1.ObservedReplica {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if s := d.sites[id]; s != nil && s.Connected {
+		return s.observed[key{img, store}]
+	}
+	return nil
+}
+
+// Rate returns the recent speed of a fill in bytes per second.
+func (d *Directory) Rate(id image.SiteID, img image.ID, store image.StoreID) int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if s := d.sites[id]; s != nil && s.Connected {
+		return s.rates[key{img, store}].value()
+	}
+	return 0
+}
+
+// open records that a site has connected with a new epoch; what an earlier session reported is forgotten.
+func (d *Directory) open(id image.SiteID, epoch uint64, address, version string, statuses []*agentv1.StoreStatus, accepted map[image.StoreID]bool) {
+	s := &site{
+		Site:  Site{Connected: true, Since: d.now(), Address: address, Version: version},
+		epoch: epoch, stores: map[image.StoreID]*agentv1.StoreStatus{}, accepted: accepted,
+		observed: map[key]*agentv1.ObservedReplica{}, rates: map[key]*rate{},
+	}
+	for _, st := range statuses {
+		s.stores[image.StoreID(st.StoreId)] = st
+	}
+	d.mu.Lock()
+	d.sites[id] = s
+	d.mu.Unlock()
+}
+
+// close records that the session with this epoch has ended; a newer session is not touched.
+func (d *Directory) close(id image.SiteID, epoch uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sites[id]; s != nil && s.epoch == epoch {
+		s.Connected, s.Since = false, d.now()
+		s.observed, s.incoming, s.rates = nil, nil, nil
+	}
+}
+
+// report takes over a message of the session with this epoch.
+func (d *Directory) report(id image.SiteID, epoch uint64, o *agentv1.Observed) {
+	var dirty []image.ID
+	d.mu.Lock()
+	if s := d.sites[id]; s != nil && s.epoch == epoch && s.Connected {
+		for _, st := range o.Stores {
+			s.stores[image.StoreID(st.StoreId)] = st
+		}
+		dirty = s.take(o, d.now())
+	}
+	d.mu.Unlock()
+	if len(dirty) > 0 {
+		d.changed(dirty...)
+	}
+}
+
+// take applies replicas of a message and returns the images that look different now.
+func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
+	if o.Snapshot {
+		s.incoming = map[key]*agentv1.ObservedReplica{}
+	}
+	into := s.observed
+	if s.incoming != nil {
+		into = s.incoming
+	}
+	var dirty []image.ID
+	for _, r := range o.Replicas {
+		k := key{image.ID(r.ImageId), image.StoreID(r.StoreId)}
+		if !s.accepted[k.store] {
+			continue
+		}
+		into[k] = r
+		dirty = append(dirty, k.image)
+		if r.State == agentv1.ReplicaState_REPLICA_STATE_FILLING {
+			if s.rates[k] == nil {
+				s.rates[k] = &rate{}
+			}
+			s.rates[k].add(r.Progress.GetBytesDone(), now)
+		} else {
+			delete(s.rates, k)
+		}
+		if r.State == agentv1.ReplicaState_REPLICA_STATE_ABSENT && s.incoming == nil && r.Generation == 0 {
+			delete(s.observed, k)
+		}
+	}
+	if s.incoming == nil || o.More {
+		return dirty
+	}
+	for k := range s.observed {
+		dirty = append(dirty, k.image)
+	}
+	for k := range s.incoming {
+		dirty = append(dirty, k.image)
+	}
+	s.observed, s.incoming = s.incoming, nil
+	return dirty
+}
+
+// forget drops what a site says about a replica that has no record any more.
+func (d *Directory) forget(id image.SiteID, k key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sites[id]; s != nil {
+		delete(s.observed, k)
+		delete(s.rates, k)
+	}
+}

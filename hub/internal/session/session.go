@@ -1,0 +1,255 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// batch is the most replicas one message names; 500 stay far below gRPC's 4 MiB.
+const batch = 500
+
+// silences is how many heartbeat intervals a link may stay silent before it counts as dead.
+const silences = 3
+
+// session is one agent's stream. One goroutine reads, one writes; both end with the stream.
+type session struct {
+	service  *Service
+	site     image.SiteID
+	epoch    uint64
+	accepted map[image.StoreID]bool
+	stream   agentv1.SessionService_ConnectServer
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	woken    chan struct{}
+	heard    chan struct{} // a heartbeat arrived and wants its answer
+
+	mu    sync.Mutex
+	all   bool // start with a snapshot
+	dirty map[key]struct{}
+}
+
+func newSession(s *Service, id image.SiteID, epoch uint64, accepted map[image.StoreID]bool, stream agentv1.SessionService_ConnectServer) *session {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	return &session{
+		service: s, site: id, epoch: epoch, accepted: accepted, stream: stream, ctx: ctx, cancel: cancel,
+		woken: make(chan struct{}, 1), heard: make(chan struct{}, 1), all: true, dirty: map[key]struct{}{},
+	}
+}
+
+// end makes serve return cause.
+func (ss *session) end(cause error) { ss.cancel(cause) }
+
+// wake makes the writer look for something to send.
+func (ss *session) wake() {
+	select {
+	case ss.woken <- struct{}{}:
+	default:
+	}
+}
+
+// touch marks a replica as changed.
+func (ss *session) touch(k key) {
+	ss.mu.Lock()
+	ss.dirty[k] = struct{}{}
+	ss.mu.Unlock()
+	ss.wake()
+}
+
+// resync makes the writer send a snapshot.
+func (ss *session) resync() {
+	ss.mu.Lock()
+	ss.all = true
+	ss.mu.Unlock()
+	ss.wake()
+}
+
+// serve runs the session. It returns when the stream is dead, silent or ended by end.
+//
+// It does not wait for a writer that is blocked because the agent does not read: such a Send returns only once this
+// function has, and then with an error.
+func (ss *session) serve(welcome *agentv1.Welcome) error {
+	defer ss.cancel(nil)
+	alive := make(chan struct{}, 1)
+	read := make(chan error, 1)
+	written := make(chan error, 1)
+	go func() { read <- ss.read(alive) }()
+	go func() { written <- ss.write(welcome) }()
+	limit := silences * ss.service.Heartbeat
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case <-alive:
+			timer.Reset(limit)
+		case <-timer.C:
+			return fault.New(fault.Timeout, "AGENT_SILENT", "nothing was heard from the agent for %s", limit)
+		case err := <-read:
+			return err
+		case err := <-written:
+			return err
+		case <-ss.ctx.Done():
+			if err := context.Cause(ss.ctx); !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return fault.New(fault.Unavailable, "LINK_LOST", "the link to the agent is gone")
+		}
+	}
+}
+
+// read takes in messages until the stream ends.
+func (ss *session) read(alive chan<- struct{}) error {
+	for {
+		msg, err := ss.stream.Recv()
+		if err != nil {
+			return err
+		}
+		select {
+		case alive <- struct{}{}:
+		default:
+		}
+		if msg.SessionEpoch != ss.epoch {
+			continue // of an earlier session
+		}
+		switch body := msg.Body.(type) {
+		case *agentv1.ConnectRequest_Observed:
+			ss.observed(body.Observed)
+		case *agentv1.ConnectRequest_Heartbeat:
+			select {
+			case ss.heard <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// observed hands a report to the directory and keeps the store records up to date.
+func (ss *session) observed(o *agentv1.Observed) {
+	for _, st := range o.Stores {
+		if !ss.accepted[image.StoreID(st.StoreId)] {
+			continue
+		}
+		if err := ss.service.Catalog.RegisterStore(ss.ctx, ss.site, st); err != nil {
+			ss.service.Log.Warn("store not recorded", "site", string(ss.site), "store", st.StoreId, "error", err)
+		}
+	}
+	ss.service.Directory.report(ss.site, ss.epoch, o)
+	if len(o.Stores) > 0 {
+		touched := map[image.StoreID]bool{}
+		for _, st := range o.Stores {
+			touched[image.StoreID(st.StoreId)] = true
+		}
+		ss.service.touchStores(touched)
+	}
+}
+
+// write sends Welcome, then whatever the agent does not know yet.
+func (ss *session) write(welcome *agentv1.Welcome) error {
+	if err := ss.send(&agentv1.ConnectResponse{Body: &agentv1.ConnectResponse_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+	w := &writer{session: ss, sent: map[key]*agentv1.DesiredReplica{}}
+	for {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ss.ctx.Done():
+			cause := context.Cause(ss.ctx)
+			bye := &agentv1.Goodbye{Reason: fault.Public(cause), ReconnectAfter: durationpb.New(time.Second)}
+			return ss.send(&agentv1.ConnectResponse{Body: &agentv1.ConnectResponse_Goodbye{Goodbye: bye}})
+		case <-ss.heard:
+			beat := &agentv1.ConnectResponse{Body: &agentv1.ConnectResponse_Heartbeat{Heartbeat: &agentv1.Heartbeat{}}}
+			if err := ss.send(beat); err != nil {
+				return err
+			}
+		case <-ss.woken:
+		}
+	}
+}
+
+func (ss *session) send(m *agentv1.ConnectResponse) error {
+	m.SessionEpoch = ss.epoch
+	return ss.stream.Send(m)
+}
+
+// writer remembers what the agent has been told. Only the writing goroutine uses it.
+type writer struct {
+	*session
+	revision uint64
+	sent     map[key]*agentv1.DesiredReplica
+	offers   []*agentv1.Offer
+}
+
+// flush sends everything that differs from what the agent has been told.
+func (w *writer) flush() error {
+	w.mu.Lock()
+	snapshot := w.all
+	dirty := w.dirty
+	w.all, w.dirty = false, map[key]struct{}{}
+	w.mu.Unlock()
+	read := w.service.Catalog.Read()
+	if snapshot {
+		w.sent = map[key]*agentv1.DesiredReplica{}
+		for store := range w.accepted {
+			for _, r := range read.StoreReplicas(store) {
+				dirty[key{image.ID(r.ImageId), store}] = struct{}{}
+			}
+		}
+	}
+	var changed []*agentv1.DesiredReplica
+	var removed []*agentv1.ReplicaKey
+	for k := range dirty {
+		if !w.accepted[k.store] {
+			continue
+		}
+		r, _ := read.Replica(k.image, k.store)
+		if r == nil {
+			if w.sent[k] != nil {
+				delete(w.sent, k)
+				removed = append(removed, &agentv1.ReplicaKey{ImageId: string(k.image), StoreId: string(k.store)})
+			}
+			continue
+		}
+		img, _ := read.Image(k.image)
+		d := w.service.Desired(img, r)
+		if proto.Equal(d, w.sent[k]) {
+			continue
+		}
+		w.sent[k] = d
+		changed = append(changed, d)
+	}
+	offers := w.service.offersOf(w.site)
+	same := slices.EqualFunc(offers, w.offers, func(a, b *agentv1.Offer) bool { return proto.Equal(a, b) })
+	if !snapshot && same && len(changed)+len(removed) == 0 {
+		return nil
+	}
+	w.offers = offers
+	return w.sendDesired(snapshot, changed, removed)
+}
+
+// sendDesired sends changes in messages of bounded size; the offers travel in each.
+func (w *writer) sendDesired(snapshot bool, changed []*agentv1.DesiredReplica, removed []*agentv1.ReplicaKey) error {
+	for first := true; first || len(changed)+len(removed) > 0; first = false {
+		w.revision++
+		d := &agentv1.Desired{Revision: w.revision, Snapshot: snapshot && first, Offers: w.offers}
+		n := min(batch, len(changed))
+		d.Replicas, changed = changed[:n], changed[n:]
+		n = min(batch, len(removed))
+		d.Removed, removed = removed[:n], removed[n:]
+		d.More = snapshot && len(changed)+len(removed) > 0
+		if err := w.send(&agentv1.ConnectResponse{Body: &agentv1.ConnectResponse_Desired{Desired: d}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
