@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
 // fileImage is an image opened for writing.
@@ -43,7 +44,18 @@ func (i *fileImage) Zero(ctx context.Context, off, length int64) error {
 		if length == 0 {
 			return nil
 		}
-		return unix.Fallocate(int(i.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
+		conn, err := i.f.SyscallConn() // keeps the descriptor open during the call
+		if err != nil {
+			return err
+		}
+		if off+length == i.node.size {
+			length += manifest.ChunkSize // so that the last block is freed too; the size stays
+		}
+		var punch error
+		err = conn.Control(func(fd uintptr) {
+			punch = unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
+		})
+		return errors.Join(err, punch)
 	})
 }
 

@@ -41,13 +41,13 @@ type Faulty struct {
 	rbd.Pool
 
 	mu     sync.Mutex
-	faults map[Op][]fault
+	faults map[Op][]mishap
 	calls  map[Op]int
 	hooks  map[Op]func(name string)
 }
 
-// fault is what happens to one call. The zero value lets it pass.
-type fault struct {
+// mishap is what happens to one call. The zero value lets it pass.
+type mishap struct {
 	before  error // returned without calling the pool
 	after   error // returned after the pool did it
 	corrupt bool  // WriteAt: one bit of the written bytes is flipped
@@ -57,30 +57,30 @@ type fault struct {
 
 // NewFaulty returns pool with fault injection. Closing the wrapper closes the pool.
 func NewFaulty(pool rbd.Pool) *Faulty {
-	return &Faulty{Pool: pool, faults: map[Op][]fault{}, calls: map[Op]int{}, hooks: map[Op]func(string){}}
+	return &Faulty{Pool: pool, faults: map[Op][]mishap{}, calls: map[Op]int{}, hooks: map[Op]func(string){}}
 }
 
 // Pass lets the next n calls of op through unharmed, before faults that are queued afterwards.
-func (f *Faulty) Pass(op Op, n int) { f.queue(op, n, fault{}) }
+func (f *Faulty) Pass(op Op, n int) { f.queue(op, n, mishap{}) }
 
 // Fail makes the next n calls of op return err without any effect.
-func (f *Faulty) Fail(op Op, n int, err error) { f.queue(op, n, fault{before: err}) }
+func (f *Faulty) Fail(op Op, n int, err error) { f.queue(op, n, mishap{before: err}) }
 
 // FailAfter makes the next n calls of op take effect and then return err, as when the answer is lost. Handles that such
 // calls opened are closed.
-func (f *Faulty) FailAfter(op Op, n int, err error) { f.queue(op, n, fault{after: err}) }
+func (f *Faulty) FailAfter(op Op, n int, err error) { f.queue(op, n, mishap{after: err}) }
 
 // CorruptWrites flips one bit in the bytes of each of the next n calls of WriteAt, which report success.
 // The caller's buffer is left alone.
-func (f *Faulty) CorruptWrites(n int) { f.queue(OpWriteAt, n, fault{corrupt: true}) }
+func (f *Faulty) CorruptWrites(n int) { f.queue(OpWriteAt, n, mishap{corrupt: true}) }
 
 // DropWrites makes the next n calls of WriteAt report success without writing.
-func (f *Faulty) DropWrites(n int) { f.queue(OpWriteAt, n, fault{drop: true}) }
+func (f *Faulty) DropWrites(n int) { f.queue(OpWriteAt, n, mishap{drop: true}) }
 
 // Block makes the next call of op wait until the gate is released or its context ends.
 func (f *Faulty) Block(op Op) *Gate {
 	g := &Gate{entered: make(chan struct{}), released: make(chan struct{})}
-	f.queue(op, 1, fault{gate: g})
+	f.queue(op, 1, mishap{gate: g})
 	return g
 }
 
@@ -116,7 +116,7 @@ func (f *Faulty) Clear() {
 	clear(f.faults)
 }
 
-func (f *Faulty) queue(op Op, n int, x fault) {
+func (f *Faulty) queue(op Op, n int, x mishap) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for range n {
@@ -125,10 +125,10 @@ func (f *Faulty) queue(op Op, n int, x fault) {
 }
 
 // take counts the call, takes its fault off the queue and carries out what comes before the real call.
-func (f *Faulty) take(ctx context.Context, op Op, name string) (fault, error) {
+func (f *Faulty) take(ctx context.Context, op Op, name string) (mishap, error) {
 	f.mu.Lock()
 	f.calls[op]++
-	var x fault
+	var x mishap
 	if q := f.faults[op]; len(q) > 0 {
 		x, f.faults[op] = q[0], q[1:]
 	}
