@@ -1,0 +1,78 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+func (c *cli) image() *cobra.Command {
+	return noun("image", groupImages, "Virtual machine images: one UUID whatever the number of copies",
+		c.imageImport(), c.imageList(), c.imageShow(), c.imageCopy(), c.imageUpdate(), c.imageDownload(), c.imageDelete())
+}
+
+// showImage writes one image. As text it also says how the copies on their way get on.
+func (c *cli) showImage(ctx context.Context, img *hubv1.Image) error {
+	var underWay []string
+	if c.format == asTable && len(img.GetImportingToStores())+len(img.GetFailedImport()) > 0 {
+		replicas, err := collect(c.hub.AllReplicas(ctx, &hubv1.ListReplicasRequest{ImageId: img.GetId()}))
+		if err != nil {
+			return err
+		}
+		for _, r := range replicas {
+			if slices.Contains(img.GetImportingToStores(), r.GetStoreId()) || slices.Contains(img.GetFailedImport(), r.GetStoreId()) {
+				underWay = append(underWay, replicaRow(r.GetStoreId(), r, c.env.Now()).plain())
+			}
+		}
+	}
+	return c.show(img, func(l *lines) {
+		l.add("id", img.GetId())
+		l.add("name", img.GetName())
+		l.add("status", word(img.GetStatus(), "IMAGE_STATUS_"))
+		l.add("protected", yesNo(img.GetProtected()))
+		l.add("size", sizeInFull(img.GetSizeBytes()))
+		l.add("format", img.GetDiskFormat()+", "+img.GetContainerFormat())
+		l.add("created", c.when(img.GetCreateTime()))
+		l.add("updated", c.when(img.GetUpdateTime()))
+		l.add("md5", img.GetChecksum())
+		l.add(hashName(img), img.GetOsHashValue())
+		l.add("manifest", img.GetManifestDigest())
+		l.add("content", img.GetContentId())
+		var properties []string
+		for _, k := range slices.Sorted(maps.Keys(img.GetProperties())) {
+			properties = append(properties, k+"="+img.GetProperties()[k])
+		}
+		l.pairs("properties", properties...)
+		l.pairs("stores", img.GetStores()...)
+		l.pairs("importing to", img.GetImportingToStores()...)
+		l.pairs("failed import", img.GetFailedImport()...)
+		if len(underWay) > 0 {
+			l.pairs("under way", underWay...)
+		}
+		var locations []string
+		for _, at := range img.GetLocations() {
+			locations = append(locations, at.GetStore()+"  "+at.GetUrl())
+		}
+		l.pairs("locations", locations...)
+	})
+}
+
+func hashName(img *hubv1.Image) string {
+	if img.GetOsHashAlgo() == "" {
+		return "sha512"
+	}
+	return img.GetOsHashAlgo()
+}
+
+// sizeInFull is empty while unknown.
+func sizeInFull(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s (%d bytes)", size(n), n)
+}

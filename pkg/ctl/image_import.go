@@ -1,0 +1,148 @@
+package ctl
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+func (c *cli) imageImport() *cobra.Command {
+	r := importing{cli: c}
+	var properties []string
+	cmd := &cobra.Command{
+		Use:   "import FILE|URL|- --name NAME",
+		Short: "Bring an image in and fill stores from it",
+		Long: `Bring an image in and fill stores from it, all at the same time and each at its own speed. A FILE is sent by this
+program, - stands for standard input, a http or https URL is read by the hub. Without --stores and --all-stores the
+image goes to the central store, which is always among the stores.
+
+The image is active as soon as one store holds a verified copy; with --all-must-succeed only when all of them do, and
+then a store that fails for good undoes the import everywhere.
+
+When the data cannot be brought in, the record created for it is removed again. When stores failed, the image is queued
+again and --id repeats the import.`,
+		Example: `  atollctl image import debian.raw --name debian-12
+  atollctl image import https://example.org/debian.raw --name debian-12 --stores dcn0,dcn1
+  zstd -dc debian.raw.zst | atollctl image import - --name debian-12 --all-stores --all-must-succeed`,
+		Args: takes("FILE|URL|-"),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	cmd.RunE = c.verb(func(ctx context.Context, args []string) error {
+		if err := r.target.check(cmd); err != nil {
+			return err
+		}
+		var err error
+		if r.image.Properties, err = parseProperties(properties); err != nil {
+			return err
+		}
+		return r.run(ctx, args[0])
+	})
+	f := cmd.Flags()
+	f.StringVar(&r.image.Name, "name", "", "name of the image")
+	f.StringVar(&r.image.Id, "id", "", "UUID of the new image, or of a queued one to import into")
+	f.StringVar(&r.image.DiskFormat, "disk-format", "raw", "format of the data; only raw boots copy-on-write")
+	f.StringVar(&r.image.ContainerFormat, "container-format", "bare", "container format")
+	f.BoolVar(&r.image.Protected, "protected", false, "protect the image from deletion")
+	f.StringArrayVar(&properties, "property", nil, "property, KEY=VALUE; may be repeated")
+	c.targetFlags(cmd, &r.target)
+	waitFlag(cmd, &r.wait)
+	for _, name := range []string{"name", "id", "container-format", "property"} {
+		must(cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions))
+	}
+	must(cmd.RegisterFlagCompletionFunc("disk-format",
+		cobra.FixedCompletions([]string{"raw", "qcow2", "iso"}, cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+// importing is one run of `image import`.
+type importing struct {
+	*cli
+	image  hubv1.Image // what was asked for
+	target target
+	wait   bool
+
+	from    *source
+	created bool // by this run, so it cleans up
+}
+
+func (r *importing) run(ctx context.Context, arg string) error {
+	if r.image.GetId() != "" {
+		id, err := image.ParseID("--id", strings.ToLower(r.image.GetId()))
+		if err != nil {
+			return err
+		}
+		r.image.Id = string(id)
+	} else if r.image.GetName() == "" {
+		return fault.BadField("--name", "the image needs a name")
+	}
+	from, err := r.openSource(arg, r.image.GetDiskFormat())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.close() }()
+	r.from = from
+	sel, err := r.target.selection(ctx, r.cli)
+	if err != nil {
+		return err
+	}
+	if err := r.create(ctx); err != nil {
+		return err
+	}
+	if from.uri != "" {
+		return r.importURL(ctx, sel)
+	}
+	return r.upload(ctx, sel)
+}
+
+// create makes the record, unless --id names one that is queued. The UUID is chosen here, so that a record can be found
+// and removed even when the hub's answer to its creation is lost.
+func (r *importing) create(ctx context.Context) error {
+	if r.image.GetId() == "" {
+		r.image.Id = string(image.NewID())
+	} else {
+		res, err := r.hub.Images.GetImage(ctx, &hubv1.GetImageRequest{Id: r.image.GetId()})
+		if err == nil {
+			return r.reuse(res.GetImage())
+		}
+		if !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		if r.image.GetName() == "" {
+			return fault.BadField("--name", "there is no image %s yet, so it needs a name", r.image.GetId())
+		}
+	}
+	_, err := r.hub.Images.CreateImage(ctx, &hubv1.CreateImageRequest{Image: &r.image})
+	switch {
+	case err == nil:
+		r.created = true
+	case fault.Is(err, fault.Unavailable), fault.Is(err, fault.Timeout), fault.Is(err, fault.Cancelled):
+		r.created = true // perhaps
+		r.discard(ctx)
+	}
+	return err
+}
+
+// reuse checks that an existing record can take the data.
+func (r *importing) reuse(img *hubv1.Image) error {
+	if img.GetStatus() != hubv1.ImageStatus_IMAGE_STATUS_QUEUED {
+		return fault.New(fault.Exists, "IMAGE_EXISTS", "image %s exists and is %s; only a queued one can be imported into",
+			img.GetId(), word(img.GetStatus(), "IMAGE_STATUS_"))
+	}
+	if r.image.GetName() != "" && r.image.GetName() != img.GetName() {
+		return fault.BadField("--name", "image %s exists and is named %q", img.GetId(), img.GetName())
+	}
+	if len(r.image.GetProperties()) > 0 || r.image.GetProtected() {
+		return fault.BadField("--id", "image %s exists; change it with 'atollctl image update'", img.GetId())
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package ctl
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+)
+
+// source is where the data of an import comes from: a URL that the hub reads, or bytes that this program sends.
+type source struct {
+	uri  string    // http or https; else empty
+	data io.Reader // nil for a URL
+	size int64     // 0 when unknown
+	file *os.File  // to close; nil for a URL and standard input
+	ends bool      // data has been read to its end
+}
+
+// openSource opens FILE, URL or - and makes sure that there is something to read, before anything is created at the hub.
+// The caller closes it.
+func (c *cli) openSource(arg, diskFormat string) (*source, error) {
+	if strings.Contains(arg, "://") {
+		return openURL(arg)
+	}
+	s := &source{}
+	var r io.Reader = c.env.Stdin
+	if arg != "-" {
+		f, err := os.Open(arg) //nolint:gosec // the user names the file
+		if err != nil {
+			return nil, unreadable(arg, err)
+		}
+		s.file, r = f, f
+	}
+	var err error
+	if f, ok := r.(*os.File); ok {
+		s.size, err = length(f)
+	}
+	if err == nil {
+		err = s.start(r, diskFormat)
+	}
+	if err != nil {
+		_ = s.close()
+		return nil, unreadable(arg, err)
+	}
+	return s, nil
+}
+
+func openURL(arg string) (*source, error) {
+	u, err := url.Parse(arg)
+	if err != nil || u.Host == "" {
+		return nil, fault.BadField("URL", "%q is not a URL", arg)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fault.BadField("URL", "%s is not supported; use http or https", u.Scheme)
+	}
+	return &source{uri: arg}, nil
+}
+
+var (
+	errEmpty     = errors.New("it is empty")
+	errDirectory = errors.New("it is a directory")
+)
+
+// length returns how many bytes are left to read in a file or block device, 0 for streams. An empty file is an error.
+func length(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	mode := info.Mode()
+	switch {
+	case mode.IsDir():
+		return 0, errDirectory
+	case mode&fs.ModeCharDevice != 0, !mode.IsRegular() && mode&fs.ModeDevice == 0:
+		return 0, nil
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := f.Seek(at, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if end <= at {
+		return 0, errEmpty
+	}
+	return end - at, nil
+}
+
+// start reads the first bytes: they show whether the source can be read, is empty, or is not what the user thinks.
+func (s *source) start(r io.Reader, diskFormat string) error {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(4)
+	if len(head) == 0 {
+		if errors.Is(err, io.EOF) {
+			return errEmpty
+		}
+		return err
+	}
+	if diskFormat == "raw" && bytes.Equal(head, []byte("QFI\xfb")) {
+		return errors.New("it is a qcow2 image; convert it with 'qemu-img convert -O raw', or say --disk-format qcow2 and lose " +
+			"copy-on-write boot")
+	}
+	s.data = &endReader{b, &s.ends}
+	return nil
+}
+
+func (s *source) close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// unreadable names the source and says what is wrong with it, without repeating its name.
+func unreadable(arg string, err error) error {
+	if arg == "-" {
+		arg = "standard input"
+	}
+	var path *fs.PathError
+	text := err.Error()
+	if errors.As(err, &path) {
+		text = path.Err.Error()
+	}
+	return fault.New(fault.Invalid, "SOURCE_UNREADABLE", "cannot import %s: %s", arg, text)
+}
+
+// endReader notes that the end has been reached.
+type endReader struct {
+	io.Reader
+	ended *bool
+}
+
+// Read reads.
+func (r *endReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if errors.Is(err, io.EOF) {
+		*r.ended = true
+	}
+	return n, err
+}
