@@ -27,6 +27,7 @@ type Aggregate struct {
 // World is what the planner may look at besides the records.
 type World struct {
 	Now      time.Time
+	Central  image.StoreID
 	Stores   map[image.StoreID]StoreView
 	Observed map[image.StoreID]*agentv1.ObservedReplica // what the sites report about this image
 	Settings Settings

@@ -166,9 +166,6 @@ func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
 		} else {
 			delete(s.rates, k)
 		}
-		if r.State == agentv1.ReplicaState_REPLICA_STATE_ABSENT && s.incoming == nil && r.Generation == 0 {
-			delete(s.observed, k)
-		}
 	}
 	if s.incoming == nil || o.More {
 		return dirty

@@ -99,10 +99,21 @@ func (ss *session) serve(welcome *agentv1.Welcome) error {
 			return err
 		case <-ss.ctx.Done():
 			if err := context.Cause(ss.ctx); !errors.Is(err, context.Canceled) {
+				ss.farewell(written)
 				return err
 			}
 			return fault.New(fault.Unavailable, "LINK_LOST", "the link to the agent is gone")
 		}
+	}
+}
+
+// farewell gives the writer a moment to tell the agent why the session ends.
+func (ss *session) farewell(written <-chan error) {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-written:
+	case <-timer.C:
 	}
 }
 

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// operations implements atoll.hub.v1.OperationService.
+type operations struct {
+	hubv1.UnimplementedOperationServiceServer
+	*view
+}
+
+func (s *operations) operation(id string) (*storev1.Operation, error) {
+	key, err := image.ParseID("id", id)
+	if err != nil {
+		return nil, err
+	}
+	o, _ := s.read().Operation(key)
+	if o == nil {
+		return nil, fault.New(fault.NotFound, "OPERATION_NOT_FOUND", "no operation %s", key)
+	}
+	return o, nil
+}
+
+func (s *operations) GetOperation(_ context.Context, req *hubv1.GetOperationRequest) (*hubv1.GetOperationResponse, error) {
+	o, err := s.operation(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &hubv1.GetOperationResponse{Operation: s.operationMessage(o)}, nil
+}
+
+func (s *operations) ListOperations(_ context.Context, req *hubv1.ListOperationsRequest) (*hubv1.ListOperationsResponse, error) {
+	if req.GetImageId() != "" {
+		if _, err := image.ParseID("image_id", req.GetImageId()); err != nil {
+			return nil, err
+		}
+	}
+	all := slices.DeleteFunc(s.read().Operations(), func(o *storev1.Operation) bool {
+		return req.GetImageId() != "" && o.ImageId != req.GetImageId() || req.GetRunningOnly() && !isRunning(o)
+	})
+	key := func(o *storev1.Operation) string {
+		return fmt.Sprintf("%020d/%s", o.CreateTime.AsTime().UnixNano(), o.Id)
+	}
+	list := fmt.Sprintf("operations/%s/%t", req.GetImageId(), req.GetRunningOnly())
+	found, next, err := page(all, key, true, list, req.GetPageSize(), req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	out := &hubv1.ListOperationsResponse{NextPageToken: next}
+	for _, o := range found {
+		out.Operations = append(out.Operations, s.operationMessage(o))
+	}
+	return out, nil
+}
+
+func isRunning(o *storev1.Operation) bool {
+	return o.State == storev1.OperationState_OPERATION_STATE_RUNNING
+}
+
+func (s *operations) WaitOperation(ctx context.Context, req *hubv1.WaitOperationRequest) (*hubv1.WaitOperationResponse, error) {
+	sub := s.Catalog.Subscribe()
+	defer sub.Close()
+	var expired <-chan time.Time
+	if req.GetTimeout() != nil {
+		d := req.GetTimeout().AsDuration()
+		if d < 0 {
+			return nil, fault.BadField("timeout", "is negative")
+		}
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	for {
+		o, err := s.operation(req.GetId())
+		if err != nil {
+			return nil, err
+		}
+		if !isRunning(o) {
+			return &hubv1.WaitOperationResponse{Operation: s.operationMessage(o)}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-expired:
+			return &hubv1.WaitOperationResponse{Operation: s.operationMessage(o)}, nil
+		case <-sub.C():
+			sub.Take()
+		}
+	}
+}
+
+// progressInterval is the shortest time between two messages of WatchOperation.
+const progressInterval = 250 * time.Millisecond
+
+func (s *operations) WatchOperation(req *hubv1.WatchOperationRequest, stream grpc.ServerStreamingServer[hubv1.WatchOperationResponse]) error {
+	sub := s.Catalog.Subscribe()
+	defer sub.Close()
+	tick := time.NewTicker(progressInterval) // progress is not a record: it is looked at
+	defer tick.Stop()
+	var last *hubv1.Operation
+	for {
+		o, err := s.operation(req.GetId())
+		if err != nil {
+			return err
+		}
+		m := s.operationMessage(o)
+		if !proto.Equal(m, last) {
+			if err := stream.Send(&hubv1.WatchOperationResponse{Operation: m}); err != nil {
+				return err
+			}
+			last = m
+		}
+		if !isRunning(o) {
+			return nil
+		}
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case <-tick.C:
+			select {
+			case <-sub.C():
+				sub.Take()
+			default:
+			}
+		}
+	}
+}
+
+func (s *operations) CancelOperation(ctx context.Context, req *hubv1.CancelOperationRequest) (*hubv1.CancelOperationResponse, error) {
+	id, err := image.ParseID("id", req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Catalog.Cancel(ctx, id); err != nil {
+		return nil, err
+	}
+	o, err := s.operation(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &hubv1.CancelOperationResponse{Operation: s.operationMessage(o)}, nil
+}

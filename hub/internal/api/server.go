@@ -1,0 +1,67 @@
+// Package api is the gRPC face of the hub: it checks the form of requests, calls the catalog and converts records into
+// messages. It holds no rules of its own.
+package api
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/session"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// Importer brings data in.
+type Importer interface {
+	// Upload reads the data of an import from next until io.EOF and returns the operation once all bytes are safe.
+	Upload(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error)
+	// Fetch starts fetching the data of an import from its URI.
+	Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
+	// Received returns how many bytes of a running import have come in.
+	Received(op image.ID) int64
+}
+
+// Contents reads the bytes of complete contents.
+type Contents interface {
+	// Copy writes the content of an image to w in order. It blocks while chunks are fetched from a site.
+	Copy(ctx context.Context, id image.ID, content *storev1.Content, w io.Writer) error
+}
+
+// Identity gives agents their identity.
+type Identity interface {
+	CreateToken(ctx context.Context, site image.SiteID) (token string, expires time.Time, err error)
+	Revoke(ctx context.Context, site image.SiteID) (int, error)
+	LastRefusal(site image.SiteID) (reason string, at time.Time)
+}
+
+// Config is what the API needs.
+type Config struct {
+	Catalog   *catalog.Catalog
+	Directory *session.Directory
+	Importer  Importer
+	Contents  Contents
+	Identity  Identity
+	// EndSession closes the session of a site.
+	EndSession func(image.SiteID, error)
+	Now        func() time.Time
+}
+
+// Register adds all services to a gRPC server.
+func Register(s grpc.ServiceRegistrar, c Config) {
+	v := &view{Config: c}
+	hubv1.RegisterImageServiceServer(s, &images{view: v})
+	hubv1.RegisterReplicaServiceServer(s, &replicas{view: v})
+	hubv1.RegisterSiteServiceServer(s, &sites{view: v})
+	hubv1.RegisterStoreServiceServer(s, &stores{view: v})
+	hubv1.RegisterOperationServiceServer(s, &operations{view: v})
+}
+
+// view turns records and live state into messages.
+type view struct{ Config }
+
+func (v *view) read() catalog.Reader { return v.Catalog.Read() }

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"github.com/atoll-dcn/atoll/pkg/image"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// operationMessage converts a record and adds live figures.
+func (v *view) operationMessage(o *storev1.Operation) *hubv1.Operation {
+	m := &hubv1.Operation{
+		Id: o.Id, Kind: hubv1.OperationKind(o.Kind), ImageId: o.ImageId, State: hubv1.OperationState(o.State),
+		CreateTime: o.CreateTime, EndTime: o.EndTime, AllMustSucceed: o.AllMustSucceed,
+		Error: errorMessage(o.Error), Notes: o.Notes,
+	}
+	for _, part := range o.Stores {
+		r, _ := v.read().Replica(image.ID(o.ImageId), image.StoreID(part.StoreId))
+		m.Stores = append(m.Stores, &hubv1.StoreResult{
+			StoreId: part.StoreId, State: hubv1.OperationState(part.State), Error: errorMessage(part.Error), Replica: v.replicaMessage(r),
+		})
+	}
+	if o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT {
+		img, _ := v.read().Image(image.ID(o.ImageId))
+		if img.GetContent().GetId() == o.Source.GetContentId() {
+			m.SourceBytesTotal = img.GetContent().GetSizeBytes()
+		}
+		m.SourceBytesDone = m.SourceBytesTotal
+		if !o.Source.GetComplete() {
+			m.SourceBytesDone = v.Importer.Received(image.ID(o.Id))
+		}
+	}
+	return m
+}
+
+func errorMessage(e *storev1.OperationError) *hubv1.OperationError {
+	if e == nil {
+		return nil
+	}
+	return &hubv1.OperationError{Code: e.Code, Reason: e.Reason, Message: e.Message}
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// replicaMessage converts a record and adds live figures. nil stays nil.
+func (v *view) replicaMessage(r *storev1.Replica) *hubv1.Replica {
+	if r == nil {
+		return nil
+	}
+	m := &hubv1.Replica{
+		ImageId: r.ImageId, StoreId: r.StoreId, SiteId: r.SiteId, Phase: hubv1.ReplicaPhase(r.Phase),
+		Reason: r.Reason, Message: r.Message, Retryable: r.Retryable, Attempts: r.Attempts, NextAttemptTime: r.NextAttemptTime,
+		PhaseTime: r.PhaseTime, CreateTime: r.CreateTime, Location: r.Location, VerifyTime: r.VerifyTime,
+	}
+	img, _ := v.read().Image(image.ID(r.ImageId))
+	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE {
+		m.Location = ""
+	}
+	v.addWait(m, r)
+	v.addProgress(m, r, img)
+	return m
+}
+
+// addWait says for whom an unfinished replica waits.
+func (v *view) addWait(m *hubv1.Replica, r *storev1.Replica) {
+	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
+		return
+	}
+	site := v.Directory.Site(image.SiteID(r.SiteId))
+	if site.Connected {
+		return
+	}
+	m.WaitingSince = v.lastSeen(image.SiteID(r.SiteId), site.Since)
+	if m.Reason == "" {
+		m.Reason = "WAITING_FOR_SITE"
+		m.Message = fmt.Sprintf("waiting for site %s, offline since %s", r.SiteId, m.WaitingSince.AsTime().Format("2006-01-02 15:04:05 MST"))
+	}
+}
+
+// lastSeen returns when a disconnected site was last there, as well as the hub knows.
+func (v *view) lastSeen(id image.SiteID, fallback time.Time) *timestamppb.Timestamp {
+	if s, _ := v.read().Site(id); s != nil {
+		if s.LastSeenTime != nil {
+			return s.LastSeenTime
+		}
+		return s.CreateTime
+	}
+	return timestamppb.New(fallback)
+}
+
+// addProgress fills in the figures of a running transfer, or those of a finished one.
+func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Image) {
+	size := img.GetContent().GetSizeBytes()
+	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
+		m.Progress = &hubv1.Progress{BytesDone: size, BytesTotal: size}
+	}
+	o := v.Directory.Observed(image.SiteID(r.SiteId), image.ID(r.ImageId), image.StoreID(r.StoreId))
+	if o == nil || o.Generation != r.Generation || o.Progress == nil {
+		if m.Progress == nil && size > 0 {
+			m.Progress = &hubv1.Progress{BytesTotal: size}
+		}
+		return
+	}
+	p := o.Progress
+	m.Progress = &hubv1.Progress{
+		BytesDone: p.BytesDone, BytesTotal: max(p.BytesTotal, size), BytesReceived: p.BytesReceived,
+		BytesResumed: p.BytesResumed, ChunksRepaired: p.ChunksRepaired,
+	}
+	switch {
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
+		m.Progress.BytesDone = m.Progress.BytesTotal
+	case o.State == agentv1.ReplicaState_REPLICA_STATE_FILLING:
+		m.Progress.BytesPerSecond = v.Directory.Rate(image.SiteID(r.SiteId), image.ID(r.ImageId), image.StoreID(r.StoreId))
+	}
+}

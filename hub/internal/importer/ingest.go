@@ -1,0 +1,157 @@
+package importer
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"sync/atomic"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// ingest reads a source to its end into the staging area and returns what is known of the content then.
+func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64) (*storev1.Content, error) {
+	sums := startSums(md5.New(), sha512.New())
+	defer sums.stop()
+	var length int64
+	for {
+		buf := sums.buffer()
+		n, err := io.ReadFull(s.body, buf)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return nil, err
+		}
+		length += int64(n)
+		if err := im.checkSize(length, s.size, last); err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			sums.add(buf[:n])
+			if err := s.writer.Append(ctx, buf[:n]); err != nil {
+				return nil, err
+			}
+			received.Store(length)
+		}
+		if last {
+			break
+		}
+	}
+	root, data, err := s.writer.Commit(ctx, length)
+	if err != nil {
+		return nil, err
+	}
+	digests := sums.finish()
+	return &storev1.Content{
+		Id: string(s.content), Complete: true, SizeBytes: length, ManifestDigest: root[:],
+		Md5: digests[0], Sha512: digests[1], DataBytes: data,
+	}, nil
+}
+
+// checkSize compares the bytes read so far with what was announced and with the limit.
+func (im *Importer) checkSize(length, expected int64, last bool) error {
+	switch {
+	case last && length == 0:
+		return fault.New(fault.Invalid, "EMPTY_IMAGE", "the image data is empty")
+	case length > im.MaxSize:
+		return fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", im.MaxSize)
+	case expected > 0 && (length > expected || last && length < expected):
+		return fault.New(fault.Invalid, "SIZE_MISMATCH", "%d bytes were announced, %d or more came", expected, length)
+	}
+	return nil
+}
+
+// sums computes several digests of one stream, each in a goroutine of its own: MD5 and SHA-512 together take longer than
+// everything else an import does.
+type sums struct {
+	hashes []hash.Hash
+	feeds  []chan *chunk
+	done   chan struct{}
+	free   chan *chunk
+	now    *chunk
+	closed bool
+}
+
+// chunk is a buffer that several hashes read.
+type chunk struct {
+	buf  []byte
+	used []byte
+	left atomic.Int32
+}
+
+// chunksAhead is how many chunks a slow hash may lag behind.
+const chunksAhead = 4
+
+func startSums(hashes ...hash.Hash) *sums {
+	s := &sums{hashes: hashes, done: make(chan struct{}, len(hashes)), free: make(chan *chunk, chunksAhead)}
+	for range chunksAhead {
+		s.free <- &chunk{buf: make([]byte, manifest.ChunkSize)}
+	}
+	for _, h := range hashes {
+		feed := make(chan *chunk, chunksAhead)
+		s.feeds = append(s.feeds, feed)
+		go func() {
+			for c := range feed {
+				_, _ = h.Write(c.used) // a hash never fails
+				s.release(c)
+			}
+			s.done <- struct{}{}
+		}()
+	}
+	return s
+}
+
+func (s *sums) release(c *chunk) {
+	if c.left.Add(-1) == 0 {
+		s.free <- c
+	}
+}
+
+// buffer returns the next buffer to read into; it waits for the slowest hash. The previous buffer is not touched by the
+// caller any more.
+func (s *sums) buffer() []byte {
+	if s.now != nil {
+		s.release(s.now)
+	}
+	s.now = <-s.free
+	s.now.left.Store(1)
+	return s.now.buf
+}
+
+// add hands the bytes read into the latest buffer to the hashes. The caller may go on reading them until buffer.
+func (s *sums) add(p []byte) {
+	s.now.used = p
+	s.now.left.Add(int32(len(s.feeds)))
+	for _, f := range s.feeds {
+		f <- s.now
+	}
+}
+
+// finish returns the digests in hex.
+func (s *sums) finish() []string {
+	s.stop()
+	var out []string
+	for _, h := range s.hashes {
+		out = append(out, hex.EncodeToString(h.Sum(nil)))
+	}
+	return out
+}
+
+// stop ends the goroutines and waits for them. It may be called again.
+func (s *sums) stop() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	for _, f := range s.feeds {
+		close(f)
+	}
+	for range s.feeds {
+		<-s.done
+	}
+}
