@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"crypto/tls"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,14 +23,16 @@ type DialOptions struct {
 }
 
 // Dial returns a connection to target (host:port, or unix:PATH) without waiting for it: the first call connects. Errors
-// of calls are fault errors; Unavailable with reason UNREACHABLE when the server does not answer. The caller closes it.
+// of calls are fault errors: Unavailable with reason UNREACHABLE when the server does not answer, the fault of the TLS
+// configuration's own checks when those refuse the server. The caller closes it.
 func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if o.TLS != nil {
 		creds = credentials.NewTLS(o.TLS)
 	}
+	r := refusals{creds, new(atomic.Pointer[fault.Error])}
 	conn, err := grpc.NewClient(target,
-		grpc.WithTransportCredentials(creds),
+		grpc.WithTransportCredentials(r),
 		grpc.WithUserAgent(o.UserAgent),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientPing, Timeout: clientPingWait, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -37,8 +40,8 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 			MinConnectTimeout: 10 * time.Second,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
-		grpc.WithChainUnaryInterceptor(clientUnary),
-		grpc.WithChainStreamInterceptor(clientStream),
+		grpc.WithChainUnaryInterceptor(r.unary),
+		grpc.WithChainStreamInterceptor(r.stream),
 	)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "INVALID_ADDRESS", "%q is not an address of a server", target)

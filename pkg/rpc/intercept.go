@@ -74,14 +74,14 @@ func WithContext(ctx context.Context, s grpc.ServerStream) grpc.ServerStream {
 	return contextStream{s, ctx}
 }
 
-func clientUnary(ctx context.Context, method string, req, res any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return FromStatus(next(withOutgoingID(ctx), method, req, res, cc, opts...))
+func (r refusals) unary(ctx context.Context, method string, req, res any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return r.explain(FromStatus(next(withOutgoingID(ctx), method, req, res, cc, opts...)))
 }
 
-func clientStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (r refusals) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := next(withOutgoingID(ctx), desc, cc, method, opts...)
 	if err != nil {
-		return nil, FromStatus(err)
+		return nil, r.explain(FromStatus(err))
 	}
 	return faultStream{s}, nil
 }

@@ -24,6 +24,9 @@ type ServerOptions struct {
 	Log hclog.Logger
 	// TLS is nil for plaintext.
 	TLS *tls.Config
+	// HandshakeFailed, if not nil, hears of connections whose TLS handshake failed, for example because the client does not
+	// trust this server. It is called from many goroutines.
+	HandshakeFailed func(address string, err error)
 	// Unary and Stream run after the interceptors of this package, which turn their errors into statuses.
 	Unary  []grpc.UnaryServerInterceptor
 	Stream []grpc.StreamServerInterceptor
@@ -60,7 +63,11 @@ func NewServer(o ServerOptions) *Server {
 		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{s.stream}, o.Stream...)...),
 	}
 	if o.TLS != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(o.TLS)))
+		creds := credentials.NewTLS(o.TLS)
+		if o.HandshakeFailed != nil {
+			creds = watched{creds, o.HandshakeFailed}
+		}
+		opts = append(opts, grpc.Creds(creds))
 	}
 	s.grpc = grpc.NewServer(opts...)
 	if o.Public {

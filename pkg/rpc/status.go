@@ -16,6 +16,9 @@ import (
 // domain is the domain of every ErrorInfo.
 const domain = "atoll"
 
+// unreachable is the reason of calls that never reached the server or lost it on the way.
+const unreachable = "UNREACHABLE"
+
 // Bounds on what an error carries: details travel in a header, and headers have a limit.
 const (
 	mostFields  = 16
@@ -152,7 +155,7 @@ func local(e *fault.Error, code codes.Code, err error) error {
 	e.Cause = err
 	switch code {
 	case codes.Unavailable:
-		e.Reason, e.Message = "UNREACHABLE", "the server cannot be reached"
+		e.Reason, e.Message = unreachable, "the server cannot be reached"
 	case codes.Unimplemented:
 		e.Reason, e.Message = "UNIMPLEMENTED", "the server does not know this call; it may be older than this program"
 	case codes.ResourceExhausted:
