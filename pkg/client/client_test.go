@@ -158,7 +158,9 @@ func TestUploadFailures(t *testing.T) {
 	h, c := start(t, client.Options{})
 	target := &hubv1.StoreSelection{Stores: []string{"central"}}
 	bad := errors.New("bad sector")
-	_, err := c.Upload(t.Context(), &hubv1.UploadHeader{Id: id, Target: target}, failingReader{bad}, nil)
+	// More than the windows of the connection hold, so that the hub has seen the beginning.
+	source := io.MultiReader(io.LimitReader(zeroes{}, 3<<20), failingReader{bad})
+	_, err := c.Upload(t.Context(), &hubv1.UploadHeader{Id: id, Target: target}, source, nil)
 	if !errors.Is(err, bad) || fault.ReasonOf(err) != "SOURCE_UNREADABLE" {
 		t.Errorf("unreadable source: %v", err)
 	}
