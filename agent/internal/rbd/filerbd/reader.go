@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/atoll-dcn/atoll/pkg/manifest"
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 )
 
 // reader is the part that images and snapshots share.
@@ -36,19 +36,13 @@ func (r *reader) readAt(ctx context.Context, b []byte, off, size int64) error {
 // extents reports the data ranges of a sparse file, widened to chunks. Where the file system cannot tell holes, it reports
 // everything as data.
 func (r *reader) extents(ctx context.Context, size int64, visit func(off, length int64) error) error {
-	start, end := int64(-1), int64(-1) // the range that is collected, not yet reported
-	report := func() error {
-		if start < 0 {
-			return nil
-		}
-		return visit(start, min(end, size)-start)
-	}
+	w := rbd.NewWidener(size, visit)
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		data, err := r.seek(off, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) { // no data after off
+		if errors.Is(err, unix.ENXIO) || data >= size { // no data after off
 			break
 		}
 		if err != nil {
@@ -58,17 +52,12 @@ func (r *reader) extents(ctx context.Context, size int64, visit func(off, length
 		if err != nil {
 			return r.p.fault(err)
 		}
-		data -= data % manifest.ChunkSize
-		if data > end {
-			if err := report(); err != nil {
-				return err
-			}
-			start = data
+		if err := w.Add(data, hole-data); err != nil {
+			return err
 		}
-		end = (hole + manifest.ChunkSize - 1) / manifest.ChunkSize * manifest.ChunkSize
-		off = end
+		off = hole
 	}
-	return report()
+	return w.Finish()
 }
 
 // seek moves the file's position, which nothing else uses.
