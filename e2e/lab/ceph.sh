@@ -9,7 +9,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 pool=images
 osd_size=${LAB_OSD_SIZE:-20G}
-with_mgr=${LAB_MGR:-0}
+with_mgr=${LAB_MGR:-}
+if [[ -z $with_mgr ]]; then
+	if command -v ceph-mgr >/dev/null; then with_mgr=1; else with_mgr=0; fi
+fi
 start_seconds=${LAB_START_SECONDS:-90}
 
 usage() {
@@ -29,7 +32,8 @@ usage() {
 		pool. "rbd -c DIR/NAME/ceph.conf ls images" works as it is; add "-n client.atoll" for the small user.
 
 		  LAB_OSD_SIZE=20G        size of the sparse OSD file of a new cluster
-		  LAB_MGR=1               run a mgr too: without one there is no "ceph df" and no full protection
+		  LAB_MGR=1               run a mgr (default: when ceph-mgr is installed): without one there is no "ceph df"
+		                          and a full OSD dies instead of refusing writes
 		  LAB_START_SECONDS=90    how long a cluster may take to answer
 	USAGE
 }
@@ -43,12 +47,14 @@ fail() {
 ceph_in() {
 	local dir=$1/$2
 	shift 2
-	timeout 30 ceph --connect-timeout 20 -c "$dir/ceph.conf" "$@"
+	timeout -k 5 30 ceph --connect-timeout -k 5 20 -c "$dir/ceph.conf" "$@"
 }
+
+# Every client runs under "timeout -k": one that waits for an OSD does not end on SIGTERM alone.
 
 # pool_answers says whether the cluster serves I/O: a listing has to read an object from the OSD.
 pool_answers() {
-	timeout "${2:-10}" rbd -c "$1/ceph.conf" ls "$pool" >/dev/null 2>&1
+	timeout -k 5 "${2:-10}" rbd -c "$1/ceph.conf" ls "$pool" >/dev/null 2>&1
 }
 
 # busy_ports prints every TCP port that this machine uses now, in decimal.
@@ -109,6 +115,9 @@ write_conf() {
 		mon allow pool size one = true
 		mon allow pool delete = true
 		mon warn on pool no redundancy = false
+		mon osd nearfull ratio = 0.80
+		mon osd backfillfull ratio = 0.82
+		mon osd full ratio = 0.85
 
 		[mon]
 		log file = $dir/log/\$name.log
@@ -125,6 +134,7 @@ write_conf() {
 		osd objectstore = bluestore
 		osd memory target = 1073741824
 		osd crush initial weight = 1
+		osd heartbeat interval = 1
 		bluestore block size = $(numfmt --from=iec "$osd_size")
 
 		[mgr]
@@ -138,7 +148,7 @@ write_conf() {
 # write_keys makes one keyring per user and one with all of them, from which the mon fills its store.
 write_keys() {
 	local dir=$1 name
-	local -a mk=(timeout 20 ceph-authtool --create-keyring --gen-key)
+	local -a mk=(timeout -k 5 20 ceph-authtool --create-keyring --gen-key)
 	(
 		umask 077
 		"${mk[@]}" "$dir/mon.keyring" -n mon. --cap mon 'allow *'
@@ -149,7 +159,7 @@ write_keys() {
 		"${mk[@]}" "$dir/osd.0.keyring" -n osd.0 --cap mon 'allow profile osd' --cap mgr 'allow profile osd' --cap osd 'allow *'
 		"${mk[@]}" "$dir/mgr.x.keyring" -n mgr.x --cap mon 'allow profile mgr' --cap osd 'allow *' --cap mds 'allow *'
 		for name in client.admin client.atoll osd.0 mgr.x; do
-			timeout 20 ceph-authtool "$dir/mon.keyring" --import-keyring "$dir/$name.keyring"
+			timeout -k 5 20 ceph-authtool "$dir/mon.keyring" --import-keyring "$dir/$name.keyring"
 		done
 	) >/dev/null
 }
@@ -176,14 +186,16 @@ last_words() {
 	done >&2
 }
 
-# await_pool waits until the cluster serves I/O, and gives up early when a daemon has died.
+# await_pool waits until the cluster serves I/O, and gives up early when a daemon has died. A client that comes before
+# the OSD is up looks again only every 5 s: short tries find it sooner.
 await_pool() {
-	local dir=$1 deadline=$((SECONDS + start_seconds))
-	until pool_answers "$dir" 10; do
+	local dir=$1 deadline=$((SECONDS + start_seconds)) patience=1
+	until pool_answers "$dir" "$patience"; do
 		if ! daemon_alive "$dir" mon || ! daemon_alive "$dir" osd || ((SECONDS >= deadline)); then
 			return 1
 		fi
-		sleep 0.2
+		sleep 0.1
+		patience=$((patience < 8 ? patience + 1 : 8))
 	done
 }
 
@@ -197,15 +209,19 @@ make_cluster() {
 	echo "$port" >"$dir/port"
 	write_conf "$dir" "$fsid" "$port"
 	write_keys "$dir"
-	timeout 20 monmaptool --create --addv a "[v2:127.0.0.1:$port]" --fsid "$fsid" "$dir/monmap" >/dev/null
-	timeout 60 ceph-mon --mkfs -c "$dir/ceph.conf" -i a --monmap "$dir/monmap" --keyring "$dir/mon.keyring" >>"$dir/log/mon.out" 2>&1
+	timeout -k 5 20 monmaptool --create --addv a "[v2:127.0.0.1:$port]" --fsid "$fsid" "$dir/monmap" >/dev/null
+	timeout -k 5 60 ceph-mon --mkfs -c "$dir/ceph.conf" -i a --monmap "$dir/monmap" --keyring "$dir/mon.keyring" >>"$dir/log/mon.out" 2>&1
 	start_mon "$dir"
 	cp "$dir/osd.0.keyring" "$dir/osd/keyring"
-	timeout 60 ceph-osd --mkfs -c "$dir/ceph.conf" -i 0 --osd-uuid "$osd_uuid" --monmap "$dir/monmap" >>"$dir/log/osd.out" 2>&1
+	timeout -k 5 60 ceph-osd --mkfs -c "$dir/ceph.conf" -i 0 --osd-uuid "$osd_uuid" --monmap "$dir/monmap" >>"$dir/log/osd.out" 2>&1
 	ceph_in "$root" "$name" osd new "$osd_uuid" 0 >/dev/null 2>>"$dir/log/lab.out"
 	start_osd "$dir"
 	ceph_in "$root" "$name" osd pool create "$pool" 8 8 >/dev/null 2>>"$dir/log/lab.out"
-	timeout "$start_seconds" rbd -c "$dir/ceph.conf" pool init "$pool" 2>>"$dir/log/lab.out"
+	ceph_in "$root" "$name" osd pool application enable "$pool" rbd >/dev/null 2>>"$dir/log/lab.out"
+	if [[ $with_mgr == 1 ]]; then
+		# The mgr runs without its Python modules, which it counts as failed.
+		ceph_in "$root" "$name" health mute MGR_MODULE_ERROR --sticky >/dev/null 2>>"$dir/log/lab.out"
+	fi
 	touch "$dir/made"
 }
 
