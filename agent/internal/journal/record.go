@@ -34,7 +34,7 @@ func header(content image.ID) (b []byte, seed uint32) {
 
 func appendRecord(b []byte, seed uint32, i int, d manifest.Digest) []byte {
 	start := len(b)
-	b = binary.BigEndian.AppendUint32(b, uint32(i)) //nolint:gosec // bounded by manifest.MaxChunks
+	b = binary.BigEndian.AppendUint32(b, uint32(i))
 	b = append(b, d[:]...)
 	return binary.BigEndian.AppendUint32(b, crc32.Update(seed, castagnoli, b[start:]))
 }

@@ -1,0 +1,152 @@
+package replica
+
+import (
+	"context"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+)
+
+// writeSize is the length of one write: the measured best for RBD with eight writers.
+const writeSize = 2 << 20
+
+// work brings in chunks until there are no more.
+func (f *fill) work(ctx context.Context, chunks <-chan chunk) error {
+	buf, err := f.s.writing.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { f.s.writing.put(buf) }()
+	for {
+		select {
+		case c, ok := <-chunks:
+			if !ok {
+				return nil
+			}
+			if err := f.bring(ctx, c, buf); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// bring makes the hidden image hold one chunk.
+func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
+	if c.digest.IsZero() {
+		return f.zero(ctx, c)
+	}
+	if c.read {
+		same, err := f.compare(ctx, c, buf)
+		if err != nil {
+			return err
+		}
+		if same {
+			f.note(c.i, c.digest)
+			f.resumed(c.i)
+			f.keepPromise(manifest.ChunkSize)
+			return nil
+		}
+	}
+	raw, err := f.fetch(ctx, c, buf)
+	if err != nil {
+		return err
+	}
+	if err := f.put(ctx, c, raw); err != nil {
+		return err
+	}
+	f.note(c.i, c.digest)
+	f.track.finish(c.i, 0)
+	f.keepPromise(manifest.ChunkSize)
+	return nil
+}
+
+// zero makes a chunk read as zeroes.
+func (f *fill) zero(ctx context.Context, c chunk) error {
+	off := int64(c.i) * manifest.ChunkSize
+	if n := min(manifest.ChunkSize, f.sizeNow()-off); n > 0 {
+		if err := f.img.Zero(ctx, off, n); err != nil {
+			return atStore(err)
+		}
+	}
+	f.track.finish(c.i, 0)
+	return nil
+}
+
+// compare reports whether the hidden image holds the chunk already.
+func (f *fill) compare(ctx context.Context, c chunk, buf []byte) (bool, error) {
+	off := int64(c.i) * manifest.ChunkSize
+	n := min(int64(f.chunkLen(c.i)), f.sizeNow()-off)
+	if n <= 0 {
+		return false, nil
+	}
+	if err := f.img.ReadAt(ctx, buf[:n], off); err != nil {
+		return false, atStore(err)
+	}
+	return frame.Sum(buf[:n]) == c.digest, nil
+}
+
+// put writes a chunk. On a fresh place halves of zeroes are left out.
+func (f *fill) put(ctx context.Context, c chunk, raw []byte) error {
+	off := int64(c.i) * manifest.ChunkSize
+	if err := f.fit(ctx, off+int64(len(raw))); err != nil {
+		return err
+	}
+	for len(raw) > 0 {
+		part := raw[:min(writeSize, len(raw))]
+		if !c.fresh || !frame.IsZero(part) {
+			if err := f.img.WriteAt(ctx, part, off); err != nil {
+				return atStore(err)
+			}
+			f.m.metrics.written.WithLabelValues(string(f.j.key.Store)).Add(float64(len(part)))
+		}
+		raw, off = raw[len(part):], off+int64(len(part))
+	}
+	return nil
+}
+
+// fetch gets a chunk from the hub. It waits for the hub as long as ctx allows; a chunk that arrives corrupt is fetched
+// again a few times.
+func (f *fill) fetch(ctx context.Context, c chunk, buf []byte) ([]byte, error) {
+	wait, corrupt := f.m.hubPolicy().Backoff(), 0
+	get := f.m.cfg.Frames.Get
+	for {
+		limited, cancel := context.WithTimeout(ctx, f.m.pace.frame)
+		raw, wire, err := get(limited, f.j.want.content, c.i, c.digest, buf)
+		cancel()
+		f.m.metrics.received.WithLabelValues(string(f.j.key.Store)).Add(float64(wire))
+		f.track.receive(wire)
+		switch {
+		case err == nil:
+			f.flowing()
+			return raw, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case fault.Is(err, fault.Corrupt):
+			f.corrupt(whereFrame, c.i)
+			if corrupt++; corrupt == corruptLimit {
+				return nil, fault.Wrap(err, fault.Corrupt, "CORRUPT", "chunk %d arrived damaged %d times", c.i, corrupt)
+			}
+			get = f.m.cfg.Frames.Refetch
+		case !hubWait(err):
+			return nil, err
+		default:
+			f.waiting(err)
+			if fault.ReasonOf(err) == frame.ReasonPending {
+				continue
+			}
+			if err := wait.Wait(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// corrupt counts a chunk that has to be fetched again.
+func (f *fill) corrupt(where string, i int) {
+	f.m.metrics.corrupt.WithLabelValues(string(f.j.key.Store), where).Inc()
+	f.track.repair()
+	f.log.Warn("corrupt chunk, fetching it again", "chunk", i, "where", where)
+}

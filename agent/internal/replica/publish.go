@@ -1,0 +1,97 @@
+package replica
+
+import (
+	"context"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// freeze takes the snapshot of what has been written, step 4 of the package comment.
+func (f *fill) freeze(ctx context.Context) error {
+	if f.size != f.man.Length {
+		if err := f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.img.Resize(ctx, f.man.Length) }); err != nil {
+			return err
+		}
+		f.size = f.man.Length
+	}
+	if err := f.img.Flush(ctx); err != nil {
+		return atStore(err)
+	}
+	err := f.m.firmly(ctx, f.s, f.img.CreateSnapshot)
+	if !fault.Is(err, fault.Exists) {
+		return err
+	}
+	// One that an abandoned call made late; nobody knows of when.
+	if err := f.m.firmly(ctx, f.s, f.img.RemoveSnapshot); err != nil {
+		return err
+	}
+	return f.m.firmly(ctx, f.s, f.img.CreateSnapshot)
+}
+
+// check reads the snapshot back and returns the chunks that differ from the manifest, step 5.
+func (f *fill) check(ctx context.Context) ([]int, error) {
+	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_VERIFYING, nil)
+	snap, err := f.s.pool.OpenSnapshot(ctx, hiddenName(f.j.key.Image))
+	if err != nil {
+		return nil, atStore(err)
+	}
+	defer closed(snap)
+	return f.s.compare(ctx, snap, f.man, f.s.writing)
+}
+
+// repair writes damaged chunks again.
+func (f *fill) repair(ctx context.Context, damaged []int) error {
+	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_FILLING, nil)
+	if err := f.m.firmly(ctx, f.s, f.img.RemoveSnapshot); err != nil {
+		return err
+	}
+	return f.pump(ctx, nil, func(ctx context.Context, out chan<- chunk) error {
+		for _, i := range damaged {
+			f.corrupt(whereStore, i)
+			f.track.undo(i)
+			if f.jour != nil {
+				if err := f.jour.Forget(i); err != nil {
+					f.log.Debug("journal not written", "chunk", i, "error", err)
+				}
+			}
+			select {
+			case out <- chunk{i: i, digest: f.man.Chunks[i]}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+}
+
+// publish makes the copy visible, steps 6 to 8.
+func (f *fill) publish(ctx context.Context) error {
+	err := f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.img.SetMeta(ctx, metaManifest, f.root.String()) })
+	if err != nil {
+		return err
+	}
+	if err := f.m.firmly(ctx, f.s, f.img.ProtectSnapshot); err != nil {
+		return err
+	}
+	if err := f.img.Close(); err != nil {
+		f.log.Debug("hidden image not closed", "error", err)
+	}
+	f.img = nil
+	hidden, published := hiddenName(f.j.key.Image), publishedName(f.j.key.Image)
+	err = f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.s.pool.Rename(ctx, hidden, published) })
+	if fault.Is(err, fault.Exists) {
+		return atStore(fault.Wrap(err, fault.Precondition, "NAME_TAKEN", "the pool holds an image of this name already"))
+	}
+	if err != nil {
+		return err
+	}
+	if f.jour != nil {
+		_ = f.jour.Close()
+		f.jour = nil
+	}
+	if err := f.m.cfg.Journal.Remove(f.j.key); err != nil {
+		f.log.Warn("journal not removed", "error", err)
+	}
+	return nil
+}

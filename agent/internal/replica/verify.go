@@ -1,0 +1,93 @@
+package replica
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// verifyPublished compares a published copy with its manifest. The copy stays published whatever comes out.
+func (m *Manager) verifyPublished(ctx context.Context, j job) outcome {
+	if err := j.store.checks.take(ctx); err != nil {
+		return outcome{}
+	}
+	defer j.store.checks.give()
+	log := m.log.With("image", j.key.Image, "store", j.key.Store, "content", j.want.content)
+	log.Info("verification begins", "generation", j.want.verify)
+	damaged, err := m.verifyCopy(ctx, j)
+	if ctx.Err() != nil {
+		return outcome{}
+	}
+	v := &agentv1.Verification{Generation: j.want.verify, Time: timestamppb.New(m.cfg.Now()), ChunksDamaged: int64(len(damaged))}
+	result := "clean"
+	switch {
+	case err != nil:
+		result, v.Failure = "failed", failureOf(err)
+		log.Warn("verification not carried out", "error", err)
+	case len(damaged) > 0:
+		result = "damaged"
+		m.metrics.corrupt.WithLabelValues(string(j.key.Store), whereAtRest).Add(float64(len(damaged)))
+		log.Error("published copy is damaged", "chunks", len(damaged), "chunk", damaged[0])
+	default:
+		log.Info("published copy verified")
+	}
+	m.metrics.verifies.WithLabelValues(string(j.key.Store), result).Inc()
+	if err == nil {
+		if err := m.rememberVerified(ctx, j, v); err != nil {
+			log.Warn("verification not noted", "error", err)
+		}
+	}
+	return outcome{verification: v}
+}
+
+func (m *Manager) verifyCopy(ctx context.Context, j job) ([]int, error) {
+	snap, err := j.store.pool.OpenSnapshot(ctx, publishedName(j.key.Image))
+	if err != nil {
+		return nil, atStore(err)
+	}
+	defer closed(snap)
+	content, err := snap.Meta(ctx, metaContent)
+	if err != nil {
+		return nil, atStore(err)
+	}
+	root, err := snap.Meta(ctx, metaManifest)
+	if err != nil {
+		return nil, atStore(err)
+	}
+	if image.ID(content) != j.want.content {
+		return nil, fault.New(fault.Precondition, "NAME_TAKEN", "the pool holds another content of this image")
+	}
+	s := &stream{
+		content: j.want.content, flowing: func() {},
+		waiting: func(err error) { m.log.Debug("verification waits for the hub", "image", j.key.Image, "error", err) },
+	}
+	man, sent, err := s.read(ctx, m.cfg.Frames, m.hubPolicy())
+	if err != nil {
+		return nil, err
+	}
+	if err := man.Verify(sent, frame.Sum); err != nil {
+		return nil, err
+	}
+	if hex.EncodeToString(sent[:]) != root {
+		return nil, fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the published copy was written from another manifest")
+	}
+	return j.store.compare(ctx, snap, man, j.store.reading)
+}
+
+// rememberVerified notes the outcome with the image.
+func (m *Manager) rememberVerified(ctx context.Context, j job, v *agentv1.Verification) error {
+	return m.firmly(ctx, j.store, func(ctx context.Context) error {
+		img, err := j.store.pool.Open(ctx, publishedName(j.key.Image))
+		if err != nil {
+			return err
+		}
+		return errors.Join(img.SetMeta(ctx, metaVerified, formatVerified(v)), img.Close())
+	})
+}
