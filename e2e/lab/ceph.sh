@@ -47,7 +47,7 @@ fail() {
 ceph_in() {
 	local dir=$1/$2
 	shift 2
-	timeout -k 5 30 ceph --connect-timeout -k 5 20 -c "$dir/ceph.conf" "$@"
+	timeout -k 5 30 ceph --connect-timeout 20 -c "$dir/ceph.conf" "$@"
 }
 
 # Every client runs under "timeout -k": one that waits for an OSD does not end on SIGTERM alone.
@@ -225,10 +225,12 @@ make_cluster() {
 	touch "$dir/made"
 }
 
-# up_one runs in a process of its own: whatever fails in it stops the cluster again.
+# up_one runs in a process of its own: whatever fails in it stops the cluster again. The trap outlives the function, so
+# what it needs is not local.
 up_one() {
 	local root=$1 name=$2 dir=$1/$2 port=$3 began=$SECONDS
-	trap 'give_up "$root" "$name"' EXIT
+	starting_root=$1 starting_name=$2
+	trap 'give_up "$starting_root" "$starting_name"' EXIT
 	if [[ -e $dir/made ]]; then
 		daemon_alive "$dir" mon || start_mon "$dir"
 		daemon_alive "$dir" osd || start_osd "$dir"
