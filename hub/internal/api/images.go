@@ -180,38 +180,3 @@ func importRequest(id string, sel *hubv1.StoreSelection) (catalog.Import, error)
 func target(sel *hubv1.StoreSelection) catalog.Target {
 	return catalog.Target{Stores: sel.GetStores(), All: sel.GetAllStores(), AllMustSucceed: sel.GetAllMustSucceed()}
 }
-
-// downloadMessage is the size of the data in one message of a download.
-const downloadMessage = 1 << 20
-
-func (s *images) DownloadImage(req *hubv1.DownloadImageRequest, stream grpc.ServerStreamingServer[hubv1.DownloadImageResponse]) error {
-	id, err := image.ParseID("id", req.GetId())
-	if err != nil {
-		return err
-	}
-	img, _ := s.read().Image(id)
-	switch {
-	case !visible(img):
-		return fault.New(fault.NotFound, "IMAGE_NOT_FOUND", "no image %s", id)
-	case img.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE:
-		return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s has no data yet", id)
-	}
-	if err := stream.Send(&hubv1.DownloadImageResponse{SizeBytes: img.Content.SizeBytes}); err != nil {
-		return err
-	}
-	return s.Contents.Copy(stream.Context(), id, img.Content, sender{stream})
-}
-
-// sender writes to a download stream.
-type sender struct {
-	stream grpc.ServerStreamingServer[hubv1.DownloadImageResponse]
-}
-
-func (s sender) Write(p []byte) (int, error) {
-	for part := range slices.Chunk(p, downloadMessage) {
-		if err := s.stream.Send(&hubv1.DownloadImageResponse{Data: part}); err != nil {
-			return 0, err
-		}
-	}
-	return len(p), nil
-}

@@ -4,7 +4,6 @@ package api
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,10 +25,10 @@ type Importer interface {
 	Received(op image.ID) int64
 }
 
-// Contents reads the bytes of complete contents.
-type Contents interface {
-	// Copy writes the content of an image to w in order. It blocks while chunks are fetched from a site.
-	Copy(ctx context.Context, id image.ID, content *storev1.Content, w io.Writer) error
+// Chunks reads complete contents.
+type Chunks interface {
+	// ReadChunk returns a chunk in buf, which holds a whole one. It blocks while the chunk is fetched from a site.
+	ReadChunk(ctx context.Context, content image.ID, index int, buf []byte) ([]byte, error)
 }
 
 // Identity gives agents their identity.
@@ -44,7 +43,7 @@ type Config struct {
 	Catalog   *catalog.Catalog
 	Directory *session.Directory
 	Importer  Importer
-	Contents  Contents
+	Chunks    Chunks
 	Identity  Identity
 	// EndSession closes the session of a site.
 	EndSession func(image.SiteID, error)

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+const (
+	// downloadMessage is the size of the data in one message of a download.
+	downloadMessage = 1 << 20
+	// chunkWait bounds the wait for one chunk: no site may be there that could send it.
+	chunkWait = 2 * time.Minute
+)
+
+// DownloadImage sends the bytes of an image in order.
+func (s *images) DownloadImage(req *hubv1.DownloadImageRequest, stream grpc.ServerStreamingServer[hubv1.DownloadImageResponse]) error {
+	id, err := image.ParseID("id", req.GetId())
+	if err != nil {
+		return err
+	}
+	img, _ := s.read().Image(id)
+	switch {
+	case !visible(img):
+		return fault.New(fault.NotFound, "IMAGE_NOT_FOUND", "no image %s", id)
+	case img.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE:
+		return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s has no data yet", id)
+	}
+	size := img.Content.SizeBytes
+	if err := stream.Send(&hubv1.DownloadImageResponse{SizeBytes: size}); err != nil {
+		return err
+	}
+	buf := make([]byte, manifest.ChunkSize)
+	for i := range manifest.Count(size) {
+		chunk, err := s.chunk(stream.Context(), image.ID(img.Content.Id), i, buf)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(chunk, downloadMessage) {
+			if err := stream.Send(&hubv1.DownloadImageResponse{Data: part}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *images) chunk(ctx context.Context, content image.ID, index int, buf []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, chunkWait,
+		fault.New(fault.Unavailable, "NO_SOURCE", "no site could send the data in time; are the sites of its stores connected?"))
+	defer cancel()
+	return s.Chunks.ReadChunk(ctx, content, index, buf)
+}
