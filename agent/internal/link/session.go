@@ -1,0 +1,149 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// silences is how many heartbeat intervals the hub may stay silent before the link counts as dead.
+const silences = 3
+
+// maxReplicas is the most replicas one message names; the hub's limit of 4 MiB is far away.
+const maxReplicas = 1000
+
+// goodbyeError says that the hub has ended the session in order.
+type goodbyeError struct {
+	reason string
+	after  time.Duration
+}
+
+func (e *goodbyeError) Error() string { return "the hub ended the session: " + e.reason }
+
+type stream = grpc.BidiStreamingClient[agentv1.ConnectRequest, agentv1.ConnectResponse]
+
+// session opens one session and serves it until it ends. welcomed tells whether the hub accepted this agent.
+func (l *Link) session(ctx context.Context) (welcomed bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	st, err := agentv1.NewSessionServiceClient(l.Conn).Connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	watchdog := time.AfterFunc(l.hello, func() {
+		cancel(fault.New(fault.Timeout, "HUB_SILENT", "the hub did not answer within %s", l.hello))
+	})
+	defer watchdog.Stop()
+	if err := st.Send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Hello{Hello: &agentv1.Hello{
+		ProtocolMin: Protocol, ProtocolMax: Protocol, AgentVersion: l.Version, InstanceId: l.Instance, Stores: l.Replicas.Stores(),
+	}}}); err != nil {
+		_, err = st.Recv() // Send says only that the stream has ended; Recv says why
+		return false, ended(ctx, err)
+	}
+	first, err := st.Recv()
+	if err != nil {
+		return false, ended(ctx, err)
+	}
+	w := first.GetWelcome()
+	if w == nil || w.Protocol != Protocol || w.HeartbeatInterval.AsDuration() <= 0 {
+		return false, fault.New(fault.Precondition, "PROTOCOL_MISMATCH", "the hub answers with a protocol this agent does not speak; upgrade the agent")
+	}
+	l.Log.Info("connected to the hub", "hub_version", w.HubVersion, "epoch", first.SessionEpoch, "central", w.Central)
+	for _, r := range w.RefusedStores {
+		l.Log.Error("the hub refuses a store", "store", r.StoreId, "message", r.Message)
+	}
+	l.setState(nil)
+	beat := w.HeartbeatInterval.AsDuration()
+	watchdog.Reset(silences * beat)
+	written := make(chan error, 1)
+	go func() {
+		err := l.write(ctx, st, first.SessionEpoch, beat)
+		if err != nil {
+			cancel(err)
+		}
+		written <- err
+	}()
+	err = l.read(st, first.SessionEpoch, func() { watchdog.Reset(silences * beat) })
+	err = ended(ctx, err)
+	cancel(err) // frees a writer that waits for the hub to read
+	<-written
+	return true, err
+}
+
+// ended returns the better explanation for the end of a stream: what cancelled it here, else what the hub said.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// read hands desired state on until the stream ends. It never sends, so it never waits for the hub to read.
+func (l *Link) read(st stream, epoch uint64, alive func()) error {
+	for {
+		msg, err := st.Recv()
+		if err != nil {
+			return fmt.Errorf("session ended: %w", err)
+		}
+		alive()
+		if msg.SessionEpoch != epoch {
+			continue
+		}
+		switch body := msg.Body.(type) {
+		case *agentv1.ConnectResponse_Desired:
+			l.Replicas.Apply(body.Desired)
+		case *agentv1.ConnectResponse_Goodbye:
+			return &goodbyeError{reason: body.Goodbye.Reason, after: body.Goodbye.ReconnectAfter.AsDuration()}
+		}
+	}
+}
+
+// write sends a snapshot, then what changes, and a heartbeat when there was nothing else for one interval.
+func (l *Link) write(ctx context.Context, st stream, epoch uint64, beat time.Duration) error {
+	send := func(m *agentv1.ConnectRequest) error {
+		m.SessionEpoch = epoch
+		return st.Send(m)
+	}
+	if err := sendObserved(send, l.Replicas.Snapshot()); err != nil {
+		return err
+	}
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.Replicas.Changed():
+			if o := l.Replicas.Take(); o != nil {
+				err = sendObserved(send, o)
+			}
+		case <-tick.C:
+			err = send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Heartbeat{Heartbeat: &agentv1.Heartbeat{}}})
+		}
+		if err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+}
+
+// sendObserved sends a report in messages of bounded size.
+func sendObserved(send func(*agentv1.ConnectRequest) error, o *agentv1.Observed) error {
+	for first := true; first || len(o.Replicas) > 0; first = false {
+		n := min(maxReplicas, len(o.Replicas))
+		part := &agentv1.Observed{Snapshot: o.Snapshot && first, More: n < len(o.Replicas), Replicas: o.Replicas[:n]}
+		if first {
+			part.Stores = o.Stores
+		}
+		o.Replicas = o.Replicas[n:]
+		if err := send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Observed{Observed: part}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
