@@ -174,6 +174,13 @@ start_mon() { start_daemon "$1" mon a; }
 start_osd() { start_daemon "$1" osd 0; }
 start_mgr() { start_daemon "$1" mgr x; }
 
+# restart_osd tells the mon first that the OSD had died: otherwise the new one honours the old one's promises to readers,
+# and nothing is served for minutes.
+restart_osd() {
+	ceph_in "$1" "$2" osd down 0 --definitely-dead >/dev/null 2>>"$1/$2/log/lab.out"
+	start_osd "$1/$2"
+}
+
 daemon_alive() { process_alive "$1/run/$2.pid" "ceph-$2" "$1/ceph.conf"; }
 
 # last_words prints what a cluster's daemons said last, for a start that failed.
@@ -233,7 +240,7 @@ up_one() {
 	trap 'give_up "$starting_root" "$starting_name"' EXIT
 	if [[ -e $dir/made ]]; then
 		daemon_alive "$dir" mon || start_mon "$dir"
-		daemon_alive "$dir" osd || start_osd "$dir"
+		daemon_alive "$dir" osd || restart_osd "$root" "$name"
 	else
 		stop_one "$root" "$name"
 		make_cluster "$root" "$name" "$port"
@@ -342,7 +349,7 @@ osd_signal() {
 osd_start() {
 	local root=$1 name=$2 dir=$1/$2
 	[[ -e $dir/made ]] || fail "there is no cluster $name"
-	daemon_alive "$dir" osd || start_osd "$dir"
+	daemon_alive "$dir" osd || restart_osd "$root" "$name"
 	await_pool "$dir" || fail "the OSD of $name did not come back; its last log lines are above"
 }
 
@@ -350,7 +357,7 @@ osd_start() {
 osd_resume() {
 	local root=$1 name=$2
 	osd_signal "$root" "$name" CONT
-	ceph_in "$root" "$name" osd down 0 >/dev/null 2>&1
+	ceph_in "$root" "$name" osd down 0 >/dev/null 2>>"$root/$name/log/lab.out"
 	await_pool "$root/$name" || fail "the pool of $name does not answer"
 }
 
