@@ -1,0 +1,108 @@
+//go:build cgo
+
+package cephrbd_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
+)
+
+// labScript starts and stops the OSDs of the cluster under test.
+const labScript = "../../../../e2e/lab/ceph.sh"
+
+// cluster is the Ceph cluster under test, which these tests need for themselves: they stop its OSD.
+type cluster struct{ conf, user, pool string }
+
+// testCluster returns the cluster that ATOLL_TEST_CEPH_CONF names, with ATOLL_TEST_CEPH_USER (default atoll) and
+// ATOLL_TEST_CEPH_POOL (default images). The user client.admin must be able to do everything with the same conf.
+func testCluster(t testing.TB) cluster {
+	t.Helper()
+	c := cluster{conf: os.Getenv("ATOLL_TEST_CEPH_CONF"), user: os.Getenv("ATOLL_TEST_CEPH_USER"), pool: os.Getenv("ATOLL_TEST_CEPH_POOL")}
+	if c.conf == "" {
+		t.Skip("ATOLL_TEST_CEPH_CONF names no cluster")
+	}
+	if c.user == "" {
+		c.user = "atoll"
+	}
+	if c.pool == "" {
+		c.pool = "images"
+	}
+	return c
+}
+
+func (c cluster) config() cephrbd.Config {
+	return cephrbd.Config{
+		ConfFile: c.conf, User: c.user, Pool: c.pool, Log: hclog.NewNullLogger(),
+		MountTimeout: 3 * time.Second, MonTimeout: 3 * time.Second, OSDTimeout: 5 * time.Second,
+	}
+}
+
+// open returns a pool that is closed at the end of the test, which fails when calls are still running then.
+func (c cluster) open(t testing.TB, config cephrbd.Config) rbd.Pool {
+	t.Helper()
+	pool, err := cephrbd.Open(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pool.Close(); err != nil {
+			t.Errorf("close the pool: %v", err)
+		}
+	})
+	return pool
+}
+
+// command runs one of Ceph's own tools as client.admin.
+func (c cluster) command(t testing.TB, tool string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, tool, append([]string{"-c", c.conf}, args...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+// lab runs a command of the lab script on the cluster; the test is skipped when the cluster is not one of the lab.
+func (c cluster) lab(t testing.TB, command string) {
+	t.Helper()
+	dir := filepath.Dir(c.conf)
+	if _, err := os.Stat(filepath.Join(dir, "run", "osd.pid")); err != nil {
+		t.Skip("the cluster was not started by e2e/lab/ceph.sh")
+	}
+	out, err := exec.Command("bash", labScript, command, filepath.Dir(dir), filepath.Base(dir)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+}
+
+// eventually repeats try until it succeeds; only for what happens in Ceph's daemons.
+func eventually(t testing.TB, within time.Duration, what string, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v after %v", what, err, within)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
