@@ -69,14 +69,19 @@ func (l layout) draw(r row, cols int) string {
 			share = fmt.Sprintf("%d%%", percent(r.done, r.total))
 		}
 		amount := fmt.Sprintf("%*s", sizeWidth, size(r.done))
-		if l.total && r.total > 0 {
-			amount += fmt.Sprintf(" / %-*s", sizeWidth, size(r.total))
+		if l.total {
+			total := ""
+			if r.total > 0 {
+				total = " / " + size(r.total)
+			}
+			amount += fmt.Sprintf("%-*s", sizeWidth+3, total)
 		}
 		parts = append(parts, fmt.Sprintf("%4s", share), amount)
-		if l.rate {
+		still := r.rank == rankWaiting // no rate to show, but much to say
+		if l.rate && !still {
 			parts = append(parts, fmt.Sprintf("%*s", rateWidth, rate(r.rate)))
 		}
-		if l.left {
+		if l.left && !still {
 			parts = append(parts, fmt.Sprintf("%-*s", leftWidth, timeLeft(r)))
 		}
 	}
@@ -120,7 +125,7 @@ func timeLeft(r row) string {
 	if seconds > 99*24*3600 {
 		return ""
 	}
-	return span(time.Duration(seconds*float64(time.Second))+time.Second/2) + " left"
+	return span(time.Duration(seconds*float64(time.Second))) + " left"
 }
 
 // cut shortens s to width characters.

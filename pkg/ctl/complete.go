@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,41 +15,51 @@ const (
 	mostCompletions = 200
 )
 
-// lister yields what can be typed for one argument, each followed by a tab and a description. It stops when add
-// returns false.
-type lister func(ctx context.Context, add func(name, description string) bool) error
+// adder takes a word that can be typed and its description; it returns false when there are enough.
+type adder func(word, description string) bool
+
+// lister yields what can be typed for one argument; typed is what is there already.
+type lister func(ctx context.Context, typed string, add adder) error
 
 // complete returns the completion of positional arguments: one lister for each. Failures are silent, since the shell
 // would show them in the middle of the line.
 func (c *cli) complete(listers ...lister) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= len(listers) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return c.list(cmd.Context(), listers[len(args)]), cobra.ShellCompDirectiveNoFileComp
+		return c.list(cmd.Context(), listers[len(args)], typed), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// completeFlag is complete for the value of a flag.
+// completeFlag is complete for the value of a flag; of a list it completes the last item.
 func (c *cli) completeFlag(cmd *cobra.Command, flag string, l lister) {
 	must(cmd.RegisterFlagCompletionFunc(flag,
-		func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return c.list(cmd.Context(), l), cobra.ShellCompDirectiveNoFileComp
+		func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			before, last := "", typed
+			if cmd.Flag(flag).Value.Type() == "stringSlice" {
+				before = typed[:strings.LastIndexByte(typed, ',')+1]
+				last = typed[len(before):]
+			}
+			found := c.list(cmd.Context(), l, last)
+			for i := range found {
+				found[i] = before + found[i]
+			}
+			return found, cobra.ShellCompDirectiveNoFileComp
 		}))
 }
 
-func (c *cli) list(ctx context.Context, l lister) []cobra.Completion {
-	if ctx == nil {
-		ctx = context.Background()
-	}
+func (c *cli) list(ctx context.Context, l lister, typed string) []cobra.Completion {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	if c.hub == nil && c.dial() != nil {
 		return nil
 	}
 	var found []cobra.Completion
-	err := l(ctx, func(name, description string) bool {
-		found = append(found, cobra.CompletionWithDesc(clean(name), clean(description)))
+	err := l(ctx, typed, func(word, description string) bool {
+		if strings.HasPrefix(word, typed) {
+			found = append(found, cobra.CompletionWithDesc(word, clean(description)))
+		}
 		return len(found) < mostCompletions
 	})
 	if err != nil {
@@ -57,8 +68,8 @@ func (c *cli) list(ctx context.Context, l lister) []cobra.Completion {
 	return found
 }
 
-// images lists names that are unique among the first images, else ids.
-func (c *cli) images(ctx context.Context, add func(string, string) bool) error {
+// images lists the names that are unique among the first images and can be typed, else ids; all ids that begin as typed.
+func (c *cli) images(ctx context.Context, typed string, add adder) error {
 	var found []*hubv1.Image
 	names := map[string]int{}
 	for img, err := range c.hub.AllImages(ctx, &hubv1.ListImagesRequest{}) {
@@ -72,7 +83,7 @@ func (c *cli) images(ctx context.Context, add func(string, string) bool) error {
 	}
 	for _, img := range found {
 		name, description := img.GetName(), word(img.GetStatus(), "IMAGE_STATUS_")
-		if name == "" || names[name] > 1 {
+		if name == "" || names[name] > 1 || clean(name) != name || typed != "" && strings.HasPrefix(img.GetId(), typed) {
 			name, description = img.GetId(), img.GetName()
 		}
 		if !add(name, description) {
@@ -82,7 +93,7 @@ func (c *cli) images(ctx context.Context, add func(string, string) bool) error {
 	return nil
 }
 
-func (c *cli) stores(ctx context.Context, add func(string, string) bool) error {
+func (c *cli) stores(ctx context.Context, _ string, add adder) error {
 	for s, err := range c.hub.AllStores(ctx) {
 		if err != nil {
 			return err
@@ -94,7 +105,7 @@ func (c *cli) stores(ctx context.Context, add func(string, string) bool) error {
 	return nil
 }
 
-func (c *cli) sites(ctx context.Context, add func(string, string) bool) error {
+func (c *cli) sites(ctx context.Context, _ string, add adder) error {
 	for s, err := range c.hub.AllSites(ctx) {
 		if err != nil {
 			return err
@@ -108,7 +119,7 @@ func (c *cli) sites(ctx context.Context, add func(string, string) bool) error {
 
 // operations lists operations of every state; running ones lists those that can be waited for or cancelled.
 func (c *cli) operations(runningOnly bool) lister {
-	return func(ctx context.Context, add func(string, string) bool) error {
+	return func(ctx context.Context, _ string, add adder) error {
 		for op, err := range c.hub.AllOperations(ctx, &hubv1.ListOperationsRequest{RunningOnly: runningOnly}) {
 			if err != nil {
 				return err

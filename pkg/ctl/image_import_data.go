@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -78,6 +79,9 @@ func (r *importing) send(ctx context.Context, sel *hubv1.StoreSelection, p *prog
 	stop()
 	watch.Wait()
 	p.uploaded()
+	if cause := errors.Unwrap(err); cause != nil && fault.ReasonOf(err) == "SOURCE_UNREADABLE" {
+		return nil, unreadable(r.from.name, cause)
+	}
 	if r.from.ends && ctx.Err() == nil && (fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout)) {
 		p.lost(err)
 		searching, stop := context.WithTimeout(ctx, discardTimeout)

@@ -61,7 +61,7 @@ func (c *cli) imageUpdate() *cobra.Command {
 			return res.GetImage(), err
 		}
 		updated, err := update()
-		waits := retry.Policy{Initial: 50 * time.Millisecond, Max: time.Second}.Backoff()
+		waits := retry.Policy{Initial: 20 * time.Millisecond, Max: 200 * time.Millisecond}.Backoff()
 		for attempt := 1; attempt < mostUpdates && changesProperties && fault.Is(err, fault.Conflict); attempt++ {
 			if err := waits.Wait(ctx); err != nil {
 				return err

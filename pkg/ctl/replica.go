@@ -34,7 +34,9 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 		l.add("site", r.GetSiteId())
 		l.add("phase", phaseWord(r.GetPhase()))
 		l.add("since", c.when(r.GetPhaseTime()))
-		l.add("status", replicaRow(r.GetStoreId(), r, c.env.Now()).plain())
+		if replicaMoves(r) || r.GetWaitingSince() != nil {
+			l.add("status", strings.TrimPrefix(replicaRow("", r, c.env.Now()).plain(), ": "))
+		}
 		if r.GetReason() != "" {
 			l.add("reason", r.GetMessage()+" ["+r.GetReason()+"]")
 			l.add("retryable", yesNo(r.GetRetryable()))

@@ -81,6 +81,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	msg := "there is no command \"" + cmd.CommandPath() + " " + args[0] + "\""
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		msg += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

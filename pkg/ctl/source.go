@@ -15,6 +15,7 @@ import (
 
 // source is where the data of an import comes from: a URL that the hub reads, or bytes that this program sends.
 type source struct {
+	name string    // as the user gave it
 	uri  string    // http or https; else empty
 	data io.Reader // nil for a URL
 	size int64     // 0 when unknown
@@ -28,7 +29,7 @@ func (c *cli) openSource(arg, diskFormat string) (*source, error) {
 	if strings.Contains(arg, "://") {
 		return openURL(arg)
 	}
-	s := &source{}
+	s := &source{name: arg}
 	var r io.Reader = c.env.Stdin
 	if arg != "-" {
 		f, err := os.Open(arg) //nolint:gosec // the user names the file
@@ -59,7 +60,7 @@ func openURL(arg string) (*source, error) {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fault.BadField("URL", "%s is not supported; use http or https", u.Scheme)
 	}
-	return &source{uri: arg}, nil
+	return &source{name: arg, uri: arg}, nil
 }
 
 var (

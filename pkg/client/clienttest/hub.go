@@ -35,10 +35,10 @@ type Hub struct {
 	Operations map[string]*hubv1.Operation
 	Data       map[string][]byte // what has been uploaded, or is to be downloaded, by image
 	Aborted    map[string]bool   // uploads that ended early, by image
+	Called     map[string]int    // how often a method was called, by its name
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
-	calls   []string
 	faults  map[string][]error
 	gates   map[string]<-chan struct{}
 	script  []Step
@@ -58,7 +58,7 @@ func Start(t testing.TB) *Hub {
 	h := &Hub{
 		Sites: map[string]*hubv1.Site{}, Stores: map[string]*hubv1.Store{}, Images: map[string]*hubv1.Image{},
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
-		Aborted: map[string]bool{}, changed: make(chan struct{}), faults: map[string][]error{},
+		Aborted: map[string]bool{}, Called: map[string]int{}, changed: make(chan struct{}), faults: map[string][]error{},
 		gates: map[string]<-chan struct{}{}, steps: map[string][]Step{},
 	}
 	for _, id := range []string{"central", "dcn0", "dcn1"} {
@@ -131,14 +131,7 @@ func (h *Hub) Cut() { h.cutter.cut() }
 // Down breaks every connection and refuses new ones until it is called with false.
 func (h *Hub) Down(down bool) { h.cutter.down(down) }
 
-// Calls returns the names of the methods called so far.
-func (h *Hub) Calls() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string(nil), h.calls...)
-}
-
-// Await blocks until ok returns true; it is asked again after each change and each call.
+// Await blocks until ok returns true; it is asked again after each change and each call, while no call looks at the records.
 func (h *Hub) Await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(10 * time.Second)
@@ -164,7 +157,7 @@ func (h *Hub) enter(ctx context.Context, full string) error {
 	var err error
 	var gate <-chan struct{}
 	h.Change(func() {
-		h.calls = append(h.calls, method)
+		h.Called[method]++
 		gate = h.gates[method]
 		if queue := h.faults[method]; len(queue) > 0 {
 			err, h.faults[method] = queue[0], queue[1:]

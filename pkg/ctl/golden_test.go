@@ -1,0 +1,104 @@
+package ctl
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestGolden(t *testing.T) {
+	h := furnish(t)
+	op := "00000000-0000-4000-8000-000000000001"
+	for name, args := range map[string]string{
+		"help.txt":                "--help",
+		"help_import.txt":         "image import --help",
+		"exit_codes.txt":          "help exit-codes",
+		"image_list.txt":          "image list",
+		"image_list.json":         "image list -o json --name debian-12",
+		"image_list_empty.json":   "image list -o json --name nothing",
+		"image_show.txt":          "image show debian-12",
+		"image_show.json":         "image show debian-12 -o json",
+		"image_show.yaml":         "image show debian-12 -o yaml",
+		"replica_list.txt":        "replica list",
+		"replica_list_store.json": "replica list --store dcn1 -o json",
+		"replica_show.txt":        "replica show debian-12 central",
+		"replica_show_failed.txt": "replica show " + strings.ToUpper(debian) + " dcn1",
+		"operation_list.txt":      "operation list",
+		"operation_running.txt":   "operation list --running --image debian-12",
+		"operation_show.txt":      "operation show " + op,
+		"operation_show.json":     "operation show -o json " + op,
+		"site_list.txt":           "site list",
+		"site_show.txt":           "site show dcn1",
+		"site_show_connected.txt": "site show dcn0",
+		"store_list.txt":          "store list",
+		"store_list.yaml":         "store list -o yaml",
+		"store_show.txt":          "store show central",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := atollctl(t, h, exitOK, strings.Fields(args)...)
+			golden(t, name, strings.ReplaceAll(r.out.String(), h.Addr, "127.0.0.1:9393"))
+			if r.err.String() != "" {
+				t.Errorf("standard error: %s", &r.err)
+			}
+			if strings.HasSuffix(name, ".txt") && strings.ContainsAny(r.out.String(), "\x1b\t") {
+				t.Error("control characters in a table")
+			}
+		})
+	}
+}
+
+func TestSiteVerbs(t *testing.T) {
+	h := furnish(t)
+	r := atollctl(t, h, exitOK, "site", "create", "dcn7", "--description", "far away")
+	if r.out.String() != "atoll1.token\n" {
+		t.Errorf("standard output is not the token alone: %q", &r.out)
+	}
+	has(t, r.err.String(), "dcn7", "atoll-agent join", "2026-09-01 13:00:00 UTC")
+	if h.Sites["dcn7"].GetDescription() != "far away" {
+		t.Errorf("site %v", h.Sites["dcn7"])
+	}
+	has(t, atollctl(t, h, exitOK, "site", "create", "dcn8", "-o", "json").out.String(), `"join_token": "atoll1.token"`)
+	r = atollctl(t, h, exitUsage, "site", "create", "Bad Name")
+	has(t, r.err.String(), "site.id: ", "[INVALID_FIELD]")
+	atollctl(t, h, exitConflict, "site", "create", "dcn7")
+	has(t, atollctl(t, h, exitOK, "site", "update", "dcn7", "--description", "near").out.String(), "near")
+	atollctl(t, h, exitUsage, "site", "update", "dcn7")
+	has(t, atollctl(t, h, exitOK, "site", "token", "dcn7").out.String(), "atoll1.another")
+	has(t, atollctl(t, h, exitOK, "site", "token", "dcn7", "-o", "yaml").out.String(), "join_token: atoll1.another")
+	has(t, atollctl(t, h, exitOK, "site", "revoke", "dcn7").out.String(), "certificates revoked: 2")
+	has(t, atollctl(t, h, exitOK, "site", "revoke", "dcn7", "-o", "json").out.String(), `"revoked": 2`)
+	has(t, atollctl(t, h, exitOK, "site", "delete", "dcn7").out.String(), "site dcn7 deleted")
+	has(t, atollctl(t, h, exitOK, "site", "delete", "dcn8", "-o", "json").out.String(), "{}")
+	atollctl(t, h, exitNotFound, "site", "delete", "dcn7")
+}
+
+func TestImageUpdate(t *testing.T) {
+	h := furnish(t)
+	img := h.Images[debian]
+	atollctl(t, h, exitOK, "image", "update", "debian-12", "--name", "old", "--protected")
+	if img.GetName() != "old" || !img.GetProtected() || len(img.GetProperties()) != 2 {
+		t.Errorf("after name and protected: %v", img)
+	}
+	r := atollctl(t, h, exitOK, "image", "update", debian, "--protected=false", "--property", "a=b=c", "--remove-property", "os_distro", "-o", "json")
+	has(t, r.out.String(), `"a": "b=c"`, `"hw_disk_bus": "virtio"`, `"protected": false`)
+	if strings.Contains(r.out.String(), "os_distro") {
+		t.Error("property was not removed")
+	}
+	atollctl(t, h, exitUsage, "image", "update", debian)
+	has(t, atollctl(t, h, exitUsage, "image", "update", debian, "--property", "=x").err.String(), "--property", "KEY=VALUE")
+}
+
+func TestPropertiesOfALostRaceAreMergedAgain(t *testing.T) {
+	h := furnish(t)
+	h.Fail("UpdateImage", conflict())
+	h.Fail("UpdateImage", conflict())
+	atollctl(t, h, exitOK, "image", "update", debian, "--property", "a=b")
+	if got := h.Images[debian].GetProperties(); got["a"] != "b" || got["os_distro"] != "debian" {
+		t.Errorf("properties %v", got)
+	}
+	for range mostUpdates {
+		h.Fail("UpdateImage", conflict())
+	}
+	atollctl(t, h, exitConflict, "image", "update", debian, "--property", "a=b")
+	h.Fail("UpdateImage", conflict())
+	atollctl(t, h, exitConflict, "image", "update", debian, "--name", "n")
+}
