@@ -161,7 +161,9 @@ func (a *Authority) HandshakeFailed(address string, err error) {
 
 // LastRefusal returns why and when a connection that claimed to be of a site was last refused; empty if none was since
 // the hub started.
-func (a *Authority) LastRefusal(site image.SiteID) (reason string, at time.Time) { return a.refused.last(site) }
+func (a *Authority) LastRefusal(site image.SiteID) (reason string, at time.Time) {
+	return a.refused.last(site)
+}
 
 // host strips the port of an address.
 func host(address string) string {

@@ -22,7 +22,7 @@ import (
 
 // sim is a hub and its sites without any I/O: the real catalog, planner and loop, and a model of an agent.
 type sim struct {
-	records *catalogtest.Memory
+	records *catalogtest.Records
 	catalog *catalog.Catalog
 	loop    *Loop
 	now     time.Time
@@ -63,7 +63,7 @@ func (noStaging) Forget(image.ID)                    {}
 
 func newSim(tb interface{ Fatal(...any) }) *sim {
 	s := &sim{
-		records: &catalogtest.Memory{}, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		records: catalogtest.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		stores: map[image.StoreID]*simStore{}, alarms: map[image.ID]time.Time{},
 	}
 	clock := func() time.Time { return s.now }
@@ -100,7 +100,7 @@ func (s *sim) plan(id image.ID) { s.loop.handle(context.Background(), id, s.alar
 // settle plans and lets agents act until nothing changes any more; time does not pass.
 func (s *sim) settle() {
 	for range 200 {
-		before := s.records.Revision()
+		before := s.records.Commits()
 		changed := false
 		for _, id := range s.images {
 			s.plan(id)
@@ -108,7 +108,7 @@ func (s *sim) settle() {
 				changed = s.agent(store, id, "") || changed
 			}
 		}
-		if !changed && s.records.Revision() == before {
+		if !changed && s.records.Commits() == before {
 			return
 		}
 	}
@@ -375,11 +375,11 @@ func (s *sim) rest(t *rapid.T) {
 		s.now = s.now.Add(25 * time.Hour)
 	}
 	s.settle()
-	before := s.records.Revision()
+	before := s.records.Commits()
 	for _, id := range s.images {
 		s.plan(id)
 	}
-	if s.records.Revision() != before {
+	if s.records.Commits() != before {
 		t.Fatal("a settled image is written again")
 	}
 	for _, o := range s.records.Operations() {

@@ -1,0 +1,277 @@
+// Package app assembles the hub from its parts.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/atoll-dcn/atoll/hub/internal/api"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore/embedded"
+	"github.com/atoll-dcn/atoll/hub/internal/identity"
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
+	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
+	"github.com/atoll-dcn/atoll/hub/internal/session"
+	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/lifecycle"
+	"github.com/atoll-dcn/atoll/pkg/pki"
+	"github.com/atoll-dcn/atoll/pkg/rpc"
+	"github.com/atoll-dcn/atoll/pkg/telemetry"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+)
+
+// openTimeout bounds how long the hub waits at its start for the store of records.
+const openTimeout = time.Minute
+
+// Run runs a hub until ctx ends, which yields nil, or a part of it fails.
+func Run(ctx context.Context, c Config, out io.Writer) (err error) {
+	central, limit, err := c.check()
+	if err != nil {
+		return err
+	}
+	c.Log.Name = "atoll-hub"
+	log, err := telemetry.NewLogger(out, c.Log)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "data-dir: cannot be created")
+	}
+	lock, err := embedded.LockDir(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, lock)
+	registry := telemetry.NewRegistry()
+	ca, err := pki.OpenCA(filepath.Join(c.DataDir, "pki"), time.Now())
+	if err != nil {
+		return err
+	}
+	area, err := staging.Open(staging.Options{
+		Dir: filepath.Join(c.DataDir, "staging"), Limit: limit, Retention: c.Retention, Log: log.Named("staging"), Registry: registry,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, area)
+	listeners, err := listen(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer listeners.close()
+	records, shut, err := openRecords(ctx, c, log, registry)
+	if err != nil {
+		return err
+	}
+	defer shut(&err)
+	lost, err := records.Campaign(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	h := &hub{Config: c, central: central, log: log, registry: registry, ca: ca, area: area, records: records, listeners: listeners}
+	return h.run(ctx, lost)
+}
+
+// hub is a hub that leads.
+type hub struct {
+	Config
+	central   image.StoreID
+	log       hclog.Logger
+	registry  *prometheus.Registry
+	ca        *pki.CA
+	area      *staging.Area
+	records   *etcdstore.Store
+	listeners *listeners
+}
+
+// run builds the parts in the order in which they depend on each other and runs them together.
+func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
+	cat := catalog.New(h.records, h.central, time.Now)
+	authority := identity.New(identity.Config{
+		CA: h.ca, Catalog: cat, TokenLife: h.TokenLife, CertificateLife: h.CertificateTTL,
+		Log: h.log.Named("identity"), Registry: h.registry, Now: time.Now,
+	})
+	var loop *reconcile.Loop // the sites and the planner wake each other
+	touch := func(ids ...image.ID) { loop.Touch(ids...) }
+	directory := session.NewDirectory(time.Now, touch)
+	sessions := session.New(session.Config{
+		Catalog: cat, Directory: directory, Peer: identity.Caller, Desired: reconcile.Desired, Changed: touch,
+		Heartbeat: h.Heartbeat, Version: buildVersion(), Log: h.log.Named("session"), Now: time.Now,
+	})
+	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
+	loop = reconcile.NewLoop(reconcile.Config{
+		Records: h.records, Sites: sites{directory}, Needs: needs, Central: h.central, Settings: h.Settings,
+		Log: h.log.Named("reconcile"), Now: time.Now,
+	})
+	imports := importer.New(importer.Config{Catalog: cat, Area: h.area, Log: h.log.Named("importer")})
+
+	user := rpc.NewServer(rpc.ServerOptions{Log: h.log.Named("api"), Public: true})
+	api.Register(user, api.Config{
+		Catalog: cat, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
+		EndSession: sessions.End, Now: time.Now,
+	})
+	link := rpc.NewServer(rpc.ServerOptions{
+		Log: h.log.Named("link"), TLS: h.ca.ServerConfig(time.Now, "h2"), HandshakeFailed: authority.HandshakeFailed,
+		Unary:  []grpc.UnaryServerInterceptor{authority.Unary},
+		Stream: []grpc.StreamServerInterceptor{authority.Stream},
+	})
+	agentv1.RegisterSessionServiceServer(link, sessions)
+	agentv1.RegisterEnrollmentServiceServer(link, authority.Enrollment())
+	frames := frame.NewHandler(h.area, frame.HandlerOptions{})
+
+	h.log.Info("hub started", "version", buildVersion(), "central_store", string(h.central), "api", h.GRPCAddr, "link", h.LinkAddr,
+		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
+	tasks := []lifecycle.Task{
+		{Name: "leadership", Run: func(ctx context.Context) error { return lead(ctx, lost) }},
+		{Name: "staging", Run: h.area.Run},
+		{Name: "needs", Run: needs.Run},
+		{Name: "reconcile", Run: loop.Run},
+		{Name: "importer", Run: imports.Run},
+		{Name: "sessions", Run: sessions.Run},
+		{Name: "history", Run: func(ctx context.Context) error {
+			return catalog.Prune(ctx, h.records, h.log.Named("history"), time.Now)
+		}},
+		{Name: "api", Run: func(ctx context.Context) error { return user.Run(ctx, h.listeners.api) }},
+		{Name: "link", Run: func(ctx context.Context) error { return link.Run(ctx, h.listeners.link) }},
+		{Name: "frames", Run: func(ctx context.Context) error {
+			return serveTLS(ctx, h.listeners.frames, authority.Middleware(frames), h.ca.ServerConfig(time.Now, "http/1.1"), h.log.Named("frames"))
+		}},
+		{Name: "local frames", Run: func(ctx context.Context) error {
+			return serveLocal(ctx, h.listeners.local, frames, h.log.Named("frames"))
+		}},
+	}
+	if h.listeners.metrics != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return telemetry.Serve(ctx, h.listeners.metrics, h.registry, func() error { return nil })
+		}})
+	}
+	err := lifecycle.Run(ctx, tasks...)
+	h.log.Info("hub stopped", "error", err)
+	return err
+}
+
+// lead ends the process when another hub may lead: what this one remembers is worth nothing then, and a fresh start
+// makes it a candidate again.
+func lead(ctx context.Context, lost <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-lost:
+		return fault.New(fault.Unavailable, "NOT_LEADER", "this hub no longer leads; start it again to make it a candidate")
+	}
+}
+
+// openRecords connects to the store of records, an embedded one unless endpoints are given. shut closes it again.
+func openRecords(ctx context.Context, c Config, log hclog.Logger, registry prometheus.Registerer) (
+	records *etcdstore.Store, shut func(*error), err error,
+) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	endpoints := c.EtcdEndpoints
+	var server *embedded.Server
+	if len(endpoints) == 0 {
+		if server, err = embedded.Start(ctx, c.DataDir, log.Named("etcd")); err != nil {
+			return nil, nil, err
+		}
+		endpoints = server.Endpoints()
+	}
+	id, err := hubID(c.DataDir)
+	if err == nil {
+		records, err = etcdstore.Open(ctx, etcdstore.Config{Endpoints: endpoints, HubID: id, Log: log.Named("records"), Registry: registry})
+	}
+	if err != nil {
+		if server != nil {
+			err = errors.Join(err, server.Close())
+		}
+		return nil, nil, err
+	}
+	return records, func(err *error) {
+		closing(err, records)
+		if server != nil {
+			closing(err, server)
+		}
+	}, nil
+}
+
+// hubID returns the id of this hub, which it keeps for ever.
+func hubID(dir string) (string, error) {
+	path := filepath.Join(dir, "hub-id")
+	if b, err := os.ReadFile(path); err == nil {
+		if id, err := image.ParseID("hub-id", strings.TrimSpace(string(b))); err == nil {
+			return string(id), nil
+		}
+	}
+	id := string(image.NewID())
+	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("hub id: %w", err)
+	}
+	return id, nil
+}
+
+// closing closes c and keeps its error unless there is one already.
+func closing(err *error, c io.Closer) {
+	if cerr := c.Close(); cerr != nil && *err == nil {
+		*err = cerr
+	}
+}
+
+// listeners are the hub's ports, opened before anything else so that a taken one is noticed at once.
+type listeners struct {
+	api, link, frames, local, metrics net.Listener
+}
+
+func listen(ctx context.Context, c Config) (_ *listeners, err error) {
+	l := &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	for _, p := range []struct {
+		into        *net.Listener
+		field, addr string
+	}{
+		{&l.api, "grpc-addr", c.GRPCAddr},
+		{&l.link, "link-addr", c.LinkAddr},
+		{&l.frames, "frames-addr", c.FramesAddr},
+		{&l.metrics, "metrics-addr", c.MetricsAddr},
+	} {
+		if p.addr == "" && p.field == "metrics-addr" {
+			continue
+		}
+		if *p.into, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.addr); err != nil {
+			return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "%s: cannot listen on %q", p.field, p.addr)
+		}
+	}
+	if l.local, err = listenLocal(ctx, c.DataDir); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// close closes what is open; serving closes its listener too, which does no harm.
+func (l *listeners) close() {
+	for _, c := range []net.Listener{l.api, l.link, l.frames, l.local, l.metrics} {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
