@@ -73,6 +73,9 @@ func (r *Records) Commit(ctx context.Context, writes ...catalog.Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if len(writes) > catalog.MaxWrites {
+		return fault.New(fault.Invalid, "TOO_MANY_WRITES", "a commit of %d writes is over the limit of %d", len(writes), catalog.MaxWrites)
+	}
 	if err := r.fault(); err != nil {
 		return err
 	}

@@ -84,11 +84,18 @@ func byID(a, b *record) int    { return cmp.Compare(a.key.ID, b.key.ID) }
 func byImage(a, b *record) int { return cmp.Compare(a.key.Image, b.key.Image) }
 func byStore(a, b *record) int { return cmp.Compare(a.key.Store, b.key.Store) }
 
-// byAge puts the oldest record first, so that new records are appended at the end, where that is cheap.
-func byAge(a, b *record) int {
+// byAge puts the oldest record first; of the same age, ids ascend.
+func byAge(a, b *record) int { return cmp.Or(compareAge(a, b), cmp.Compare(a.key.ID, b.key.ID)) }
+
+// byAgeBackwards is the order of lists that are read from the end, newest first, so that a new record is appended, which is
+// cheap. Read that way, ids of the same age ascend.
+func byAgeBackwards(a, b *record) int {
+	return cmp.Or(compareAge(a, b), cmp.Compare(b.key.ID, a.key.ID))
+}
+
+func compareAge(a, b *record) int {
 	return cmp.Or(
 		cmp.Compare(a.created.GetSeconds(), b.created.GetSeconds()),
 		cmp.Compare(a.created.GetNanos(), b.created.GetNanos()),
-		cmp.Compare(b.key.ID, a.key.ID), // read backwards: of the same age, ids ascend
 	)
 }

@@ -18,7 +18,7 @@ type state struct {
 }
 
 var kindOrders = map[catalog.Kind]order{
-	catalog.KindImage: byAge, catalog.KindOperation: byAge, catalog.KindSite: byID, catalog.KindStore: byID,
+	catalog.KindImage: byAgeBackwards, catalog.KindOperation: byAgeBackwards, catalog.KindSite: byID, catalog.KindStore: byID,
 }
 
 // newState builds the state of many records at once: it sorts each list once instead of inserting one by one.

@@ -1,0 +1,99 @@
+package etcdstore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore/embedded"
+	"github.com/atoll-dcn/atoll/pkg/retry"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+// endpoints reach the etcd that all tests share; each test has its own prefix.
+var endpoints []string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "etcdstore")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	srv, err := embedded.Start(context.Background(), dir, nil)
+	if err != nil {
+		panic(err)
+	}
+	endpoints = srv.Endpoints()
+	code := m.Run()
+	if err := srv.Close(); err != nil {
+		panic(err)
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// quick are waits for tests: long enough for a busy machine where a test must not give up, short where it waits.
+var quick = timing{
+	request: 2 * time.Second, commit: 10 * time.Second, settle: 2 * time.Second,
+	progress: 50 * time.Millisecond, silence: 2 * time.Second, relist: time.Hour,
+	lease: 5 * time.Second, renew: 200 * time.Millisecond, fence: 2 * time.Second,
+	observe: time.Hour,
+	retry:   retry.Policy{Initial: 5 * time.Millisecond, Max: 50 * time.Millisecond},
+}
+
+// config returns the configuration of a store below the test's own prefix.
+func config(t *testing.T, hubID string) Config {
+	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
+	return Config{
+		Endpoints: endpoints, Prefix: "/test/" + fmt.Sprintf("%x", t.Name()), HubID: hubID,
+		Log: log, Registry: prometheus.NewRegistry(), timing: quick,
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(string(b[:len(b)-1]))
+	return len(b), nil
+}
+
+func open(t *testing.T, c Config) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	catalogtest.RunConformance(t, func(t *testing.T) catalog.Records { return open(t, config(t, "hub1")) })
+}
+
+// site returns a write of a site as s has it now.
+func siteWrite(s *Store, id, description string) catalog.Write {
+	k := catalog.Key{Kind: catalog.KindSite, ID: id}
+	w := catalog.Write{Key: k, Value: &storev1.Site{Id: id, Description: description}}
+	if r := s.cache.record(k); r != nil {
+		w.Revision = r.rev
+	}
+	return w
+}
