@@ -68,7 +68,10 @@ func TestPagesAreFollowed(t *testing.T) {
 	if n != 3 || !fault.Is(last, fault.Internal) || strings.Contains(last.Error(), "secret") {
 		t.Errorf("after %d items: %v; want two stores and then an error without its text", n, last)
 	}
-	for range c.AllStores(t.Context()) {
+	for _, err := range c.AllStores(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 }

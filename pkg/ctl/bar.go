@@ -60,32 +60,36 @@ func (l layout) width() int {
 // draw returns a row as one line of at most cols characters.
 func (l layout) draw(r row, cols int) string {
 	parts := []string{fmt.Sprintf("%-*s", l.name, cut(r.name, l.name))}
-	if r.figures && l.bar > 0 {
-		parts = append(parts, bar(r.done, r.total, l.bar))
-	}
 	if r.figures {
-		share := ""
-		if r.total > 0 {
-			share = fmt.Sprintf("%d%%", percent(r.done, r.total))
-		}
-		amount := fmt.Sprintf("%*s", sizeWidth, size(r.done))
-		if l.total {
-			total := ""
-			if r.total > 0 {
-				total = " / " + size(r.total)
-			}
-			amount += fmt.Sprintf("%-*s", sizeWidth+3, total)
-		}
-		parts = append(parts, fmt.Sprintf("%4s", share), amount)
-		still := r.rank == rankWaiting // no rate to show, but much to say
-		if l.rate && !still {
-			parts = append(parts, fmt.Sprintf("%*s", rateWidth, rate(r.rate)))
-		}
-		if l.left && !still {
-			parts = append(parts, fmt.Sprintf("%-*s", leftWidth, timeLeft(r)))
-		}
+		parts = append(parts, l.columns(r)...)
 	}
 	return cut(strings.TrimRight(strings.Join(append(parts, r.text), "  "), " "), cols)
+}
+
+// columns returns the figures of a row.
+func (l layout) columns(r row) []string {
+	share, total := "", ""
+	if r.total > 0 {
+		share, total = fmt.Sprintf("%d%%", percent(r.done, r.total)), " / "+size(r.total)
+	}
+	amount := fmt.Sprintf("%*s", sizeWidth, size(r.done))
+	if l.total {
+		amount += fmt.Sprintf("%-*s", sizeWidth+3, total)
+	}
+	parts := []string{fmt.Sprintf("%4s", share), amount}
+	if l.bar > 0 {
+		parts = append([]string{bar(r.done, r.total, l.bar)}, parts...)
+	}
+	if r.rank == rankWaiting { // no rate to show, but much to say
+		return parts
+	}
+	if l.rate {
+		parts = append(parts, fmt.Sprintf("%*s", rateWidth, rate(r.rate)))
+	}
+	if l.left {
+		parts = append(parts, fmt.Sprintf("%-*s", leftWidth, timeLeft(r)))
+	}
+	return parts
 }
 
 // bar returns a bar of the given width, brackets included; an empty one when the total is not known.

@@ -19,7 +19,7 @@ func completions(t *testing.T, addr, line string) []string {
 		t.Fatalf("%q: exit code %d: %s", line, code, &r.err)
 	}
 	var found []string
-	for _, l := range strings.Split(r.out.String(), "\n") {
+	for l := range strings.SplitSeq(r.out.String(), "\n") {
 		if name, _, _ := strings.Cut(l, "\t"); name != "" && !strings.HasPrefix(name, ":") {
 			found = append(found, name)
 		}

@@ -20,6 +20,7 @@ import (
 
 // Env is what the program sees of the world.
 type Env struct {
+	Version        string // empty: ask the compiler
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
@@ -28,14 +29,15 @@ type Env struct {
 	Size func(stream any) (cols, rows int, ok bool)
 }
 
-// Main runs atollctl with the arguments, streams and signals of this process and returns its exit code. The first
-// SIGINT or SIGTERM ends what is being done in an orderly way, the second one kills.
-func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+// Main runs atollctl with the arguments, streams and signals of this process and returns its exit code. version is what
+// the program calls itself; empty means what the compiler stamped into it. The first SIGINT or SIGTERM ends what is being
+// done in an orderly way, the second one kills.
+func Main(ctx context.Context, version string) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return Run(ctx, os.Args[1:], Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Now: time.Now, Size: terminalSize,
 	})
 }
@@ -43,7 +45,7 @@ func Main() int {
 // Run runs atollctl and returns its exit code. Cancelling ctx interrupts it.
 func Run(ctx context.Context, args []string, env Env) int {
 	c := &cli{env: env}
-	root := c.root()
+	root := c.root() //nolint:contextcheck // the context comes with the execution below
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -96,7 +98,7 @@ func (c *cli) verb(body func(ctx context.Context, args []string) error) func(*co
 }
 
 func (c *cli) dial() error {
-	hub, err := client.New(c.target, client.Options{UserAgent: "atollctl/" + version().Version})
+	hub, err := client.New(c.target, client.Options{UserAgent: "atollctl/" + buildInfo(c.env.Version).Version})
 	c.hub = hub
 	return err
 }

@@ -29,6 +29,8 @@ func TestExitCodes(t *testing.T) {
 	field := &fault.Error{Class: fault.Invalid, Reason: "UNKNOWN_STORE", Message: "the request is wrong", Fields: []fault.Field{
 		{Name: "target.stores[1]", Problem: "there is no store \"x\""}, {Name: "target.stores[2]", Problem: "named twice"},
 	}}
+	inUse := fault.New(fault.Precondition, "IN_USE", "in use")
+	noLeader := fault.New(fault.Unavailable, "NO_LEADER", "no leader")
 	const refused, missing = "ReplicateImage", "00000000-0000-4000-8000-00000000ffff"
 	for _, tt := range []struct {
 		args  string
@@ -66,8 +68,8 @@ func TestExitCodes(t *testing.T) {
 			"  target.stores[1]: there is no store \"x\"\n  target.stores[2]: named twice\n"},
 		{args: "image copy debian-12 --stores dcn0", call: refused, fault: conflict(), code: exitConflict, says: "[ETAG_MISMATCH]"},
 		{args: "image copy debian-12 --stores dcn0", call: refused, fault: internal, code: exitFailed, says: "[INTERNAL]"},
-		{args: "image copy debian-12 --stores dcn0", call: refused, fault: fault.New(fault.Precondition, "IN_USE", "in use"), code: exitConflict, says: "in use [IN_USE]"},
-		{args: "image copy debian-12 --stores dcn0", call: refused, fault: fault.New(fault.Unavailable, "NO_LEADER", "no leader"), code: exitUnavailable, says: "no leader [NO_LEADER]"},
+		{args: "image copy debian-12 --stores dcn0", call: refused, fault: inUse, code: exitConflict, says: "in use [IN_USE]"},
+		{args: "image copy debian-12 --stores dcn0", call: refused, fault: noLeader, code: exitUnavailable, says: "no leader [NO_LEADER]"},
 		{args: "image copy debian-12 --stores dcn0", call: refused, fault: fault.New(fault.Exhausted, "TOO_MANY", "too many"), code: exitFailed, says: "[TOO_MANY]"},
 		{args: "image copy debian-12 --stores dcn0", call: refused, fault: fault.New(fault.Timeout, "SLOW", "slow"), code: exitTimeout, says: "slow [SLOW]"},
 		{args: "image import " + file, code: exitUsage, says: "--name: "},

@@ -105,6 +105,7 @@ func (r *importing) findOperation(ctx context.Context) *hubv1.Operation {
 		switch op := res.GetOperations()[0]; op.GetState() {
 		case hubv1.OperationState_OPERATION_STATE_RUNNING, hubv1.OperationState_OPERATION_STATE_SUCCEEDED:
 			return op
+		default: // an earlier attempt
 		}
 	}
 	return nil

@@ -34,11 +34,12 @@ func (e *opError) Error() string {
 		return "done, but not in every store"
 	case hubv1.OperationState_OPERATION_STATE_CANCELLED:
 		return "operation " + e.op.GetId() + " was cancelled"
+	default:
+		if m := e.op.GetError().GetMessage(); m != "" {
+			return m
+		}
+		return "operation " + e.op.GetId() + " failed"
 	}
-	if m := e.op.GetError().GetMessage(); m != "" {
-		return m
-	}
-	return "operation " + e.op.GetId() + " failed"
 }
 
 func (e *opError) details() []string { return append(e.lines, e.hints...) }
@@ -47,13 +48,15 @@ func (e *opError) exitCode() int {
 	if e.op.GetState() == hubv1.OperationState_OPERATION_STATE_SUCCEEDED {
 		return exitPartial
 	}
-	switch e.op.GetKind() {
-	case hubv1.OperationKind_OPERATION_KIND_DELETE_IMAGE, hubv1.OperationKind_OPERATION_KIND_DELETE_REPLICA:
-		// A delete is refused by the stores, after it was accepted: for scripts that is a refusal like any other.
-		switch rpc.Class(uint32(e.op.GetError().GetCode())) { //nolint:gosec // status codes are small
-		case fault.Exists, fault.Precondition, fault.Conflict:
-			return exitConflict
-		}
+	// A delete is refused by the stores, after it was accepted: for scripts that is a refusal like any other.
+	class := rpc.Class(uint32(e.op.GetError().GetCode()))
+	if isDelete(e.op) && (class == fault.Precondition || class == fault.Conflict) {
+		return exitConflict
 	}
 	return exitFailed
+}
+
+func isDelete(op *hubv1.Operation) bool {
+	return op.GetKind() == hubv1.OperationKind_OPERATION_KIND_DELETE_IMAGE ||
+		op.GetKind() == hubv1.OperationKind_OPERATION_KIND_DELETE_REPLICA
 }

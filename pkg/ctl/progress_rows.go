@@ -145,7 +145,7 @@ func remarks(p *hubv1.Progress) string {
 	return s
 }
 
-// fit returns at most most rows, in order: those that a reader wants to see most, and how many were left out.
+// fit returns no more rows than most, in order: those that a reader wants to see most, and how many were left out.
 func fit(rows []row, most int) (shown []row, hidden int) {
 	if len(rows) <= most {
 		return rows, 0

@@ -30,9 +30,9 @@ func (c *cli) openSource(arg, diskFormat string) (*source, error) {
 		return openURL(arg)
 	}
 	s := &source{name: arg}
-	var r io.Reader = c.env.Stdin
+	r := c.env.Stdin
 	if arg != "-" {
-		f, err := os.Open(arg) //nolint:gosec // the user names the file
+		f, err := os.Open(arg)
 		if err != nil {
 			return nil, unreadable(arg, err)
 		}
@@ -128,9 +128,8 @@ func unreadable(arg string, err error) error {
 	if arg == "-" {
 		arg = "standard input"
 	}
-	var path *fs.PathError
 	text := err.Error()
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		text = path.Err.Error()
 	}
 	return fault.New(fault.Invalid, "SOURCE_UNREADABLE", "cannot import %s: %s", arg, text)

@@ -101,8 +101,7 @@ func (s *sparseFile) discard() {
 
 func unwritable(name string, err error) error {
 	text := err.Error()
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		text = path.Err.Error()
 	}
 	return fault.New(fault.Invalid, "FILE_UNWRITABLE", "cannot write %s: %s", name, text)

@@ -16,8 +16,8 @@ type build struct {
 	Go      string `json:"go"`
 }
 
-// version reads what the compiler stamped into the program.
-func version() build {
+// buildInfo reads what the compiler stamped into the program; a version of the linker goes before the compiler's.
+func buildInfo(version string) build {
 	b := build{Version: "devel", Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -25,6 +25,9 @@ func version() build {
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		b.Version = v
+	}
+	if version != "" {
+		b.Version = version
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
@@ -43,7 +46,7 @@ func (c *cli) version() *cobra.Command {
 		Args:    takes(),
 		RunE: func(*cobra.Command, []string) error {
 			c.running = true
-			v := version()
+			v := buildInfo(c.env.Version)
 			if c.format == asTable {
 				l := &lines{}
 				l.add("version", v.Version)

@@ -112,9 +112,7 @@ func (l *left) details() []string { return l.hints }
 // leave returns the error for waiting that ended before the operation did.
 func (c *cli) leave(op *hubv1.Operation, cause error) error {
 	hints := []string{"follow it: " + c.hint("operation wait "+op.GetId())}
-	switch op.GetKind() {
-	case hubv1.OperationKind_OPERATION_KIND_DELETE_IMAGE, hubv1.OperationKind_OPERATION_KIND_DELETE_REPLICA:
-	default:
+	if !isDelete(op) {
 		hints = append(hints, "stop it:   "+c.hint("operation cancel "+op.GetId()))
 	}
 	return &left{cause: cause, text: why(cause) + "; operation " + op.GetId() + " goes on", hints: hints}

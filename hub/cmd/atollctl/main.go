@@ -2,9 +2,13 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/atoll-dcn/atoll/pkg/ctl"
 )
 
-func main() { os.Exit(ctl.Main()) }
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(ctl.Main(context.Background(), version)) }

@@ -53,8 +53,8 @@ type Step struct {
 }
 
 // Start returns a hub with the stores central, dcn0 and dcn1 that stops when the test ends.
-func Start(t testing.TB) *Hub {
-	t.Helper()
+func Start(tb testing.TB) *Hub {
+	tb.Helper()
 	h := &Hub{
 		Sites: map[string]*hubv1.Site{}, Stores: map[string]*hubv1.Store{}, Images: map[string]*hubv1.Image{},
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
@@ -71,9 +71,9 @@ func Start(t testing.TB) *Hub {
 			AgentVersion: "v0.1.0", AgentAddress: "192.0.2.7", CertificateExpireTime: timestamppb.New(Now().Add(72 * time.Hour)),
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.Addr, h.cutter = l.Addr().String(), &cutter{Listener: l, conns: map[net.Conn]bool{}}
 	s := rpc.NewServer(rpc.ServerOptions{
@@ -86,13 +86,15 @@ func Start(t testing.TB) *Hub {
 	hubv1.RegisterOperationServiceServer(s, operations{h: h})
 	hubv1.RegisterSiteServiceServer(s, sites{h: h})
 	hubv1.RegisterStoreServiceServer(s, stores{h: h})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, h.cutter) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		h.cutter.down(true)
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
 	})
 	return h
 }
@@ -132,8 +134,8 @@ func (h *Hub) Cut() { h.cutter.cut() }
 func (h *Hub) Down(down bool) { h.cutter.down(down) }
 
 // Await blocks until ok returns true; it is asked again after each change and each call, while no call looks at the records.
-func (h *Hub) Await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func (h *Hub) Await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	deadline := time.NewTimer(10 * time.Second)
 	defer deadline.Stop()
 	for {
@@ -146,7 +148,7 @@ func (h *Hub) Await(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-changed:
 		case <-deadline.C:
-			t.Fatalf("gave up waiting for %s", what)
+			tb.Fatalf("gave up waiting for %s", what)
 		}
 	}
 }

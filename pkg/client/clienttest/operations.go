@@ -195,6 +195,7 @@ func (h *Hub) end(op *hubv1.Operation) {
 				})
 			case hubv1.OperationState_OPERATION_STATE_FAILED:
 				img.FailedImport = append(img.FailedImport, s.GetStoreId())
+			default:
 			}
 		}
 		slices.Sort(img.GetStores())
@@ -206,5 +207,6 @@ func (h *Hub) end(op *hubv1.Operation) {
 		if succeeded {
 			delete(h.Replicas, img.GetId()+"/"+op.GetStores()[0].GetStoreId())
 		}
+	default:
 	}
 }
