@@ -42,6 +42,8 @@ func TestExitCodes(t *testing.T) {
 		{args: "", code: exitOK},
 		{args: "image", code: exitOK},
 		{args: "version", code: exitOK},
+		{args: "version -o json", code: exitOK},
+		{args: "--version", code: exitOK},
 		{args: "frob", code: exitUsage, says: `there is no command "atollctl frob"`},
 		{args: "image lst", code: exitUsage, says: `did you mean list`},
 		{args: "image list --frob", code: exitUsage, says: "unknown flag: --frob"},

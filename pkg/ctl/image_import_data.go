@@ -16,9 +16,14 @@ import (
 // discardTimeout bounds the removal of a record whose import has failed.
 const discardTimeout = 15 * time.Second
 
+// sourceTimeout bounds the start of an import from a URL: the hub first asks the source, which may be slow.
+const sourceTimeout = 2 * time.Minute
+
 // importURL makes the hub fetch the data.
 func (r *importing) importURL(ctx context.Context, sel *hubv1.StoreSelection) error {
-	res, err := r.hub.Images.ImportImage(ctx, &hubv1.ImportImageRequest{Id: r.image.GetId(), Uri: r.from.uri, Target: sel})
+	asking, stop := context.WithTimeout(ctx, sourceTimeout)
+	res, err := r.hub.Images.ImportImage(asking, &hubv1.ImportImageRequest{Id: r.image.GetId(), Uri: r.from.uri, Target: sel})
+	stop()
 	if err != nil {
 		r.discard(ctx)
 		return err

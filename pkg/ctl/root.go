@@ -32,6 +32,7 @@ Results go to standard output, everything else to standard error. Scripts use -o
   atollctl image list
   atollctl image copy debian-12 --stores dcn0,dcn1
   atollctl operation list --running`,
+		Version:       buildInfo(c.env.Version).Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noCommand,

@@ -70,7 +70,9 @@ func (t *target) selection(ctx context.Context, c *cli) (*hubv1.StoreSelection, 
 		}
 	}
 	if len(e.Fields) > 0 {
-		e.Message = "unknown store; the stores are " + few(names)
+		if e.Message = "unknown store; the stores are " + few(names); len(names) == 0 {
+			e.Message = "unknown store; no store is registered yet, start an agent first"
+		}
 		return nil, e
 	}
 	return sel, nil
