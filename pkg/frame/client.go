@@ -205,4 +205,3 @@ func (c *Client) start(ctx context.Context, method, url string, parts [][]byte) 
 	}
 	return resp.Body, nil
 }
-

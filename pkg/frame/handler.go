@@ -38,6 +38,7 @@ type HandlerOptions struct {
 	FrameWait time.Duration // how long a GET waits for a frame to arrive; default 30 s
 	PollWait  time.Duration // how long a demand poll waits; default 20 s
 	KeepAlive time.Duration // longest silence in a manifest stream; default 10 s
+	SpaceWait time.Duration // how long a PUT waits for space in the staging area; default 10 s
 	Stall     time.Duration // how long a peer may take to send or accept one frame; default 2 min
 	Puts      int           // PUTs handled at the same time, each with a buffer of one frame or two; default 8
 }
@@ -55,6 +56,7 @@ func NewHandler(store Store, o HandlerOptions) http.Handler {
 	o.FrameWait = cmp.Or(o.FrameWait, 30*time.Second)
 	o.PollWait = cmp.Or(o.PollWait, 20*time.Second)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 10*time.Second)
+	o.SpaceWait = cmp.Or(o.SpaceWait, 10*time.Second)
 	o.Stall = cmp.Or(o.Stall, 2*time.Minute)
 	o.Puts = cmp.Or(o.Puts, 8)
 	h := &handler{store: store, o: o, puts: make(chan struct{}, o.Puts)}
@@ -130,7 +132,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, content image.ID) 
 	if _, err := io.ReadFull(r.Body, b); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "FRAME_CUT", "the frame ended early")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.o.Stall)
+	ctx, cancel := context.WithTimeout(r.Context(), h.o.SpaceWait)
 	defer cancel()
 	if err := h.store.PutFrame(ctx, content, index, b); err != nil {
 		return err

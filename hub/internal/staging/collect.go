@@ -59,4 +59,7 @@ func (a *Area) collect() {
 		}
 	}
 	a.makeRoom(0, unread)
+	if a.waiting > 0 {
+		a.wakeWaiting() // time alone may have made frames evictable
+	}
 }

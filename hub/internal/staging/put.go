@@ -10,31 +10,40 @@ import (
 )
 
 // PutFrame checks the frame of a chunk of a complete content against its digest and stores it. The frame is not kept by
-// the area; one that is there already stays, which is a success. It does not wait for space. Errors: those of Follow;
-// NotFound (ReasonNoChunk); Precondition (ReasonGrowing); Corrupt (frame.ReasonCorrupt), after which another agent may
-// be asked at once; Exhausted (ReasonFull): send it again after a wait; Unavailable (ReasonDisk).
+// the area; one that is there already stays, which is a success. It waits for space. Errors: those of Follow; NotFound
+// (ReasonNoChunk); Precondition (ReasonGrowing); Corrupt (frame.ReasonCorrupt); Exhausted (ReasonFull) when ctx ended
+// during the wait for space; Unavailable (ReasonDisk). After an error the chunk is asked for again at once.
 func (a *Area) PutFrame(ctx context.Context, id image.ID, index int, b []byte) error {
 	c, digest, length, err := a.beginPut(ctx, id, index)
 	if c == nil {
 		return err
 	}
-	err = checkFrame(b, digest, length)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	defer a.endPut(c, index)
-	if err != nil {
+	if err = checkFrame(b, digest, length); err != nil {
 		a.m.corrupt.Inc()
 		a.o.Log.Warn("an agent sent a corrupt frame", "content", id, "chunk", index, "error", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		err = a.storePut(ctx, c, index, b)
+	}
+	close(c.arriving[index])
+	delete(c.arriving, index)
+	if err != nil {
 		delete(c.demand.leases, index)
 		c.demand.wake()
-		return err
 	}
+	return err
+}
+
+// storePut stores a checked frame. Lock held, released meanwhile.
+func (a *Area) storePut(ctx context.Context, c *content, index int, b []byte) error {
 	size := int64(len(b))
-	if err := a.reserve(ctx, c, size, false); err != nil {
+	if err := a.reserve(ctx, c, size); err != nil {
 		return err
 	}
 	a.mu.Unlock()
-	err = a.write(ctx, c, index, false, b)
+	err := a.write(ctx, c, index, b)
 	a.mu.Lock()
 	if err == nil && c.state == gone {
 		_ = a.disk.Remove(c.framePath(index))
@@ -79,11 +88,6 @@ func (a *Area) beginPut(ctx context.Context, id image.ID, index int) (*content, 
 			return nil, manifest.Digest{}, 0, err
 		}
 	}
-}
-
-func (a *Area) endPut(c *content, index int) {
-	close(c.arriving[index])
-	delete(c.arriving, index)
 }
 
 // checkFrame returns a Corrupt error unless b is the frame of a chunk with the digest and length.

@@ -145,11 +145,11 @@ func (a *Area) wakeWaiting() {
 }
 
 // reserve accounts for n bytes before they are written. When they do not fit it evicts; when nothing can be evicted it
-// waits with patient, else it returns Exhausted (ReasonFull), as it does when ctx ends. It fails when the content is gone.
-// Lock held, released meanwhile.
-func (a *Area) reserve(ctx context.Context, c *content, n int64, patient bool) error {
+// waits. Errors: Exhausted (ReasonFull) when ctx ends during the wait; why the content is gone. Lock held, released
+// meanwhile.
+func (a *Area) reserve(ctx context.Context, c *content, n int64) error {
 	for !a.makeRoom(n, unread) {
-		if err := a.full(ctx, c, patient, nil); err != nil {
+		if err := a.full(ctx, c, nil); err != nil {
 			return err
 		}
 	}
@@ -164,12 +164,9 @@ func (a *Area) release(n int64) {
 }
 
 // full waits until space may be available. again, if not nil, ends the wait too. Lock held, released meanwhile.
-func (a *Area) full(ctx context.Context, c *content, patient bool, again <-chan time.Time) error {
-	switch {
-	case c.state == gone:
+func (a *Area) full(ctx context.Context, c *content, again <-chan time.Time) error {
+	if c.state == gone {
 		return c.cause
-	case !patient:
-		return fault.New(fault.Exhausted, ReasonFull, "the staging area is full")
 	}
 	freed := a.freed
 	a.waiting++
@@ -194,7 +191,7 @@ const diskRetry = time.Second
 
 // write writes the frame of a chunk for which space is reserved. A disk that is full below the limit counts as a full
 // area. Lock not held.
-func (a *Area) write(ctx context.Context, c *content, index int, patient bool, parts ...[]byte) error {
+func (a *Area) write(ctx context.Context, c *content, index int, parts ...[]byte) error {
 	var size int64
 	for _, p := range parts {
 		size += int64(len(p))
@@ -211,7 +208,7 @@ func (a *Area) write(ctx context.Context, c *content, index int, patient bool, p
 		a.mu.Lock()
 		if !a.evict(size) {
 			again := time.NewTimer(diskRetry)
-			err = a.full(ctx, c, patient, again.C)
+			err = a.full(ctx, c, again.C)
 			again.Stop()
 		} else {
 			err = nil

@@ -89,14 +89,14 @@ func (w *Writer) store(ctx context.Context, index int, chunk []byte) error {
 	header := frame.Header{Codec: frame.Raw, Raw: len(chunk), Payload: len(chunk)}
 	size := int64(header.Size())
 	a.mu.Lock()
-	err := a.reserve(ctx, c, size, true)
+	err := a.reserve(ctx, c, size)
 	a.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	digest := make(chan manifest.Digest, 1)
 	go func() { digest <- frame.Sum(chunk) }()
-	err = a.write(ctx, c, index, true, header.Append(nil), chunk)
+	err = a.write(ctx, c, index, header.Append(nil), chunk)
 	sum := <-digest
 	if err == nil {
 		err = w.show(sum, len(chunk), size)
