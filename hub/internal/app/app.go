@@ -49,7 +49,7 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(c.DataDir, "pki"), 0o700); err != nil {
 		return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "data-dir: cannot be created")
 	}
 	lock, err := embedded.LockDir(c.DataDir)

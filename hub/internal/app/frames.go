@@ -22,8 +22,9 @@ const socketName = "frames.sock"
 // serveTLS serves frames to agents until ctx ends. Requests in progress are cut: agents ask again.
 func serveTLS(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config, log hclog.Logger) error {
 	s := newServer(h, log)
-	// Without a protocol named h2 the server speaks HTTP/1.1 only.
-	s.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	s.Protocols = &protocols
 	return serve(ctx, s, tls.NewListener(l, c))
 }
 

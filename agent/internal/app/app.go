@@ -1,0 +1,114 @@
+// Package app assembles the agent from its parts.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/atoll-dcn/atoll/agent/internal/identity"
+	"github.com/atoll-dcn/atoll/agent/internal/journal"
+	"github.com/atoll-dcn/atoll/agent/internal/link"
+	"github.com/atoll-dcn/atoll/agent/internal/replica"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/lifecycle"
+	"github.com/atoll-dcn/atoll/pkg/pki"
+	"github.com/atoll-dcn/atoll/pkg/rpc"
+	"github.com/atoll-dcn/atoll/pkg/telemetry"
+)
+
+// Run runs an agent until ctx ends, which yields nil, or a part of it fails.
+func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
+	log, err := telemetry.NewLogger(out, telemetry.LogOptions{Name: "atoll-agent", Level: c.LogLevel, JSON: c.LogJSON})
+	if err != nil {
+		return err
+	}
+	lock, err := lockState(c.StateDir)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, lock)
+	keeper, err := identity.Open(identity.KeeperConfig{
+		StateDir: c.StateDir, Site: image.SiteID(c.Site), Hub: c.Hub.Link, Version: buildVersion(), Log: log.Named("identity"), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	registry := telemetry.NewRegistry()
+	journals, err := journal.OpenDir(filepath.Join(c.StateDir, "journal"))
+	if err != nil {
+		return err
+	}
+	pools, err := openPools(ctx, c.Stores, log)
+	if err != nil {
+		return err
+	}
+	defer pools.close(&err)
+	frames, err := framesClient(c.Hub.Frames, keeper)
+	if err != nil {
+		return err
+	}
+	manager := replica.New(replica.Config{
+		Stores: pools.stores(), Frames: frames, Journal: journals, Parallel: c.Parallel, Workers: c.Workers,
+		Log: log, Registry: registry, Now: time.Now,
+	})
+	session := link.New(link.Config{
+		Dial: func() (link.Conn, error) { return dial(c.Hub.Link, keeper) }, Replicas: manager, Version: buildVersion(), Instance: string(image.NewID()), Log: log.Named("link"),
+	})
+	log.Info("agent started", "version", buildVersion(), "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
+	tasks := []lifecycle.Task{
+		{Name: "replicas", Run: manager.Run},
+		{Name: "link", Run: session.Run},
+		{Name: "identity", Run: keeper.Run},
+		{Name: "watchdog", Run: func(ctx context.Context) error { return pools.watch(ctx, log.Named("watchdog")) }},
+	}
+	if c.MetricsAddr != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.MetricsAddr)
+		if err != nil {
+			return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "metrics_addr: cannot listen on %q", c.MetricsAddr)
+		}
+		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return telemetry.Serve(ctx, l, registry, session.Healthy)
+		}})
+	}
+	err = lifecycle.Run(ctx, tasks...)
+	log.Info("agent stopped", "error", err)
+	return err
+}
+
+// dial makes a connection for one session, with the certificate that is current then.
+func dial(hub string, keeper *identity.Keeper) (link.Conn, error) {
+	return rpc.Dial(hub, rpc.DialOptions{TLS: pki.ClientConfig(time.Now, keeper.Current, "h2"), UserAgent: "atoll-agent/" + buildVersion()})
+}
+
+// framesClient returns the client that moves image data.
+func framesClient(endpoint string, keeper *identity.Keeper) (*frame.Client, error) {
+	e, err := frame.ParseEndpoint("hub.frames", endpoint)
+	if err != nil {
+		return nil, err
+	}
+	transport := frame.NewTransport(e, pki.ClientConfig(time.Now, keeper.Current, "http/1.1"))
+	return frame.NewClient(e, &http.Client{Transport: transport}), nil
+}
+
+// lockState makes the state directory and keeps other agents out of it.
+func lockState(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "state_dir: cannot be created")
+	}
+	return lockFile(filepath.Join(dir, "lock"))
+}
+
+// closing closes c and keeps its error unless there is one already.
+func closing(err *error, c io.Closer) {
+	if cerr := c.Close(); cerr != nil && *err == nil && !errors.Is(cerr, os.ErrClosed) {
+		*err = cerr
+	}
+}

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
+)
+
+// Config is the agent's configuration file, YAML. docs/operations/agent.yaml describes every key.
+type Config struct {
+	Site        string        `json:"site"`
+	Hub         HubConfig     `json:"hub"`
+	StateDir    string        `json:"state_dir"`
+	Stores      []StoreConfig `json:"stores"`
+	Parallel    int           `json:"parallel"`
+	Workers     int           `json:"workers"`
+	LogLevel    string        `json:"log_level"`
+	LogJSON     bool          `json:"log_json"`
+	MetricsAddr string        `json:"metrics_addr"`
+}
+
+// HubConfig says where the hub is.
+type HubConfig struct {
+	Link   string `json:"link"`
+	Frames string `json:"frames"`
+}
+
+// StoreConfig is one store of the site.
+type StoreConfig struct {
+	ID       string   `json:"id"`
+	Driver   string   `json:"driver"`
+	CephConf string   `json:"ceph_conf"`
+	User     string   `json:"user"`
+	Pool     string   `json:"pool"`
+	Features []string `json:"features"`
+	Path     string   `json:"path"`
+}
+
+const (
+	driverCeph = "ceph"
+	driverFile = "file"
+	maxWorkers = 64
+)
+
+// load reads and checks a configuration file. Relative paths in it are relative to the working directory.
+func load(path string) (*Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "config: the file %s cannot be read", filepath.Base(path))
+	}
+	c := &Config{}
+	if err := yaml.UnmarshalStrict(b, c); err != nil {
+		return nil, fault.New(fault.Invalid, "INVALID_FIELD", "config: %v", err)
+	}
+	return c, c.check()
+}
+
+// check fills in defaults and returns the first thing that is wrong.
+func (c *Config) check() error {
+	if _, err := image.ParseSiteID("site", c.Site); err != nil {
+		return err
+	}
+	if c.Hub.Link == "" {
+		return fault.BadField("hub.link", "is required, such as hub.example.net:9394")
+	}
+	if _, err := frame.ParseEndpoint("hub.frames", c.Hub.Frames); err != nil {
+		return err
+	}
+	if c.StateDir == "" {
+		return fault.BadField("state_dir", "is required, such as /var/lib/atoll-agent")
+	}
+	if c.LogLevel == "" {
+		c.LogLevel = "info"
+	}
+	if c.Parallel < 0 || c.Parallel > maxWorkers || c.Workers < 0 || c.Workers > maxWorkers {
+		return fault.BadField("parallel, workers", "must be between 1 and %d, or left out", maxWorkers)
+	}
+	if len(c.Stores) == 0 {
+		return fault.BadField("stores", "must name at least one store")
+	}
+	seen := map[string]bool{}
+	for i := range c.Stores {
+		s := &c.Stores[i]
+		field := fmt.Sprintf("stores[%d]", i)
+		if seen[s.ID] {
+			return fault.BadField(field+".id", "%q is used twice", s.ID)
+		}
+		seen[s.ID] = true
+		if err := s.check(field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *StoreConfig) check(field string) error {
+	if _, err := image.ParseStoreID(field+".id", s.ID); err != nil {
+		return err
+	}
+	if s.Driver == "" {
+		s.Driver = driverCeph
+	}
+	switch s.Driver {
+	case driverCeph:
+		switch {
+		case !cephrbd.Available:
+			return fault.BadField(field+".driver", "this agent was built without Ceph; build it with cgo and librbd, or use driver file")
+		case s.CephConf == "":
+			return fault.BadField(field+".ceph_conf", "is required with driver ceph, such as /etc/ceph/ceph.conf")
+		case s.Path != "":
+			return fault.BadField(field+".path", "belongs to driver file")
+		}
+		if s.User == "" {
+			s.User = "atoll"
+		}
+		if s.Pool == "" {
+			s.Pool = "images"
+		}
+	case driverFile:
+		switch {
+		case s.Path == "":
+			return fault.BadField(field+".path", "is required with driver file: the directory of the store")
+		case s.CephConf != "" || s.User != "" || s.Pool != "" || len(s.Features) > 0:
+			return fault.BadField(field, "ceph_conf, user, pool and features belong to driver ceph")
+		}
+	default:
+		return fault.BadField(field+".driver", "%q is not one of ceph, file", s.Driver)
+	}
+	return nil
+}
