@@ -36,9 +36,17 @@ type Replicas interface {
 	Offline()
 }
 
+// Conn is a connection to the hub.
+type Conn interface {
+	grpc.ClientConnInterface
+	Close() error
+}
+
 // Config is what a Link needs.
 type Config struct {
-	Conn     grpc.ClientConnInterface
+	// Dial makes a connection without waiting for it. Each session has its own, so that it shows the certificate that is
+	// current when it begins.
+	Dial     func() (Conn, error)
 	Replicas Replicas
 	Version  string // of this software
 	Instance string // random, new for each process

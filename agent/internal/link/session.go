@@ -2,10 +2,13 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
@@ -14,8 +17,8 @@ import (
 // silences is how many heartbeat intervals the hub may stay silent before the link counts as dead.
 const silences = 3
 
-// maxReplicas is the most replicas one message names; the hub's limit of 4 MiB is far away.
-const maxReplicas = 1000
+// maxReport bounds the replicas of one message in encoded bytes; gRPC's limit of 4 MiB is far away.
+const maxReport = 1 << 20
 
 // goodbyeError says that the hub has ended the session in order.
 type goodbyeError struct {
@@ -29,16 +32,21 @@ type stream = grpc.BidiStreamingClient[agentv1.ConnectRequest, agentv1.ConnectRe
 
 // session opens one session and serves it until it ends. welcomed tells whether the hub accepted this agent.
 func (l *Link) session(ctx context.Context) (welcomed bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	st, err := agentv1.NewSessionServiceClient(l.Conn).Connect(ctx)
+	conn, err := l.Dial()
 	if err != nil {
 		return false, err
 	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	watchdog := time.AfterFunc(l.hello, func() {
-		cancel(fault.New(fault.Timeout, "HUB_SILENT", "the hub did not answer within %s", l.hello))
+		cancel(fault.New(fault.Timeout, "HUB_SILENT", "nothing was heard from the hub for too long"))
 	})
 	defer watchdog.Stop()
+	st, err := agentv1.NewSessionServiceClient(conn).Connect(ctx)
+	if err != nil {
+		return false, ended(ctx, err)
+	}
 	if err := st.Send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Hello{Hello: &agentv1.Hello{
 		ProtocolMin: Protocol, ProtocolMax: Protocol, AgentVersion: l.Version, InstanceId: l.Instance, Stores: l.Replicas.Stores(),
 	}}}); err != nil {
@@ -63,7 +71,7 @@ func (l *Link) session(ctx context.Context) (welcomed bool, err error) {
 	written := make(chan error, 1)
 	go func() {
 		err := l.write(ctx, st, first.SessionEpoch, beat)
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) { // EOF: the stream has ended, and the reader learns why
 			cancel(err)
 		}
 		written <- err
@@ -132,18 +140,30 @@ func (l *Link) write(ctx context.Context, st stream, epoch uint64, beat time.Dur
 	}
 }
 
-// sendObserved sends a report in messages of bounded size.
+// sendObserved sends a report in messages of bounded size. The stores are in the first, which is sent even if it is empty.
 func sendObserved(send func(*agentv1.ConnectRequest) error, o *agentv1.Observed) error {
-	for first := true; first || len(o.Replicas) > 0; first = false {
-		n := min(maxReplicas, len(o.Replicas))
-		part := &agentv1.Observed{Snapshot: o.Snapshot && first, More: n < len(o.Replicas), Replicas: o.Replicas[:n]}
+	rest := o.Replicas
+	for first := true; first || len(rest) > 0; first = false {
+		n := fitting(rest)
+		part := &agentv1.Observed{Snapshot: o.Snapshot && first, More: n < len(rest), Replicas: rest[:n]}
 		if first {
 			part.Stores = o.Stores
 		}
-		o.Replicas = o.Replicas[n:]
+		rest = rest[n:]
 		if err := send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Observed{Observed: part}}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fitting returns how many of the replicas go into one message: at least one if there is any.
+func fitting(replicas []*agentv1.ObservedReplica) int {
+	size := 0
+	for i, r := range replicas {
+		if size += proto.Size(r); size > maxReport && i > 0 {
+			return i
+		}
+	}
+	return len(replicas)
 }
