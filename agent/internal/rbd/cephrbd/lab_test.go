@@ -82,7 +82,7 @@ func (c cluster) command(t testing.TB, tool string, args ...string) string {
 func (c cluster) lab(t testing.TB, command string) {
 	t.Helper()
 	dir := filepath.Dir(c.conf)
-	if _, err := os.Stat(filepath.Join(dir, "run", "osd.pid")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
 		t.Skip("the cluster was not started by e2e/lab/ceph.sh")
 	}
 	out, err := exec.Command("bash", labScript, command, filepath.Dir(dir), filepath.Base(dir)).CombinedOutput()

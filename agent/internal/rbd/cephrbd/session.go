@@ -122,6 +122,13 @@ func (p *Pool) newSession() (*session, error) {
 		}
 		return nil, classify("open the pool", err)
 	}
+	// Without this a write to a full pool waits for space until it times out, and looks like a cluster that does not answer.
+	// Images inherit it from the context they are opened with.
+	if err := s.ioctx.SetPoolFullTry(); err != nil {
+		s.ioctx.Destroy()
+		conn.Shutdown()
+		return nil, classify("configure the pool", err)
+	}
 	s.poolID = s.ioctx.GetPoolID()
 	return s, nil
 }
