@@ -25,7 +25,7 @@ import (
 )
 
 // Run runs an agent until ctx ends, which yields nil, or a part of it fails.
-func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
+func Run(ctx context.Context, c *Config, version string, out io.Writer) (err error) {
 	log, err := telemetry.NewLogger(out, telemetry.LogOptions{Name: "atoll-agent", Level: c.LogLevel, JSON: c.LogJSON})
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
 	}
 	defer closing(&err, lock)
 	keeper, err := identity.Open(identity.KeeperConfig{
-		StateDir: c.StateDir, Site: image.SiteID(c.Site), Hub: c.Hub.Link, Version: buildVersion(), Log: log.Named("identity"), Now: time.Now,
+		StateDir: c.StateDir, Site: image.SiteID(c.Site), Hub: c.Hub.Link, Version: version, Log: log.Named("identity"), Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -60,9 +60,9 @@ func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
 		Log: log, Registry: registry, Now: time.Now,
 	})
 	session := link.New(link.Config{
-		Dial: func() (link.Conn, error) { return dial(c.Hub.Link, keeper) }, Replicas: manager, Version: buildVersion(), Instance: string(image.NewID()), Log: log.Named("link"),
+		Dial: func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) }, Replicas: manager, Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
-	log.Info("agent started", "version", buildVersion(), "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
+	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
 	tasks := []lifecycle.Task{
 		{Name: "replicas", Run: manager.Run},
 		{Name: "link", Run: session.Run},
@@ -84,8 +84,8 @@ func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
 }
 
 // dial makes a connection for one session, with the certificate that is current then.
-func dial(hub string, keeper *identity.Keeper) (link.Conn, error) {
-	return rpc.Dial(hub, rpc.DialOptions{TLS: pki.ClientConfig(time.Now, keeper.Current, "h2"), UserAgent: "atoll-agent/" + buildVersion()})
+func dial(hub string, keeper *identity.Keeper, version string) (link.Conn, error) {
+	return rpc.Dial(hub, rpc.DialOptions{TLS: pki.ClientConfig(time.Now, keeper.Current, "h2"), UserAgent: "atoll-agent/" + version})
 }
 
 // framesClient returns the client that moves image data.

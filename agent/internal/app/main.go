@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -15,18 +14,17 @@ import (
 	"github.com/atoll-dcn/atoll/agent/internal/identity"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/telemetry"
 )
-
-// version is set by the linker.
-var version = "devel"
 
 var errUsage = errors.New("see atoll-agent --help")
 
-// Main runs the command line and returns the exit code: 0 done, 1 failed, 2 bad usage or configuration.
-func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+// Main runs the command line and returns the exit code: 0 done, 1 failed, 2 bad usage or configuration. version is the
+// linker's.
+func Main(ctx context.Context, version string) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
+	if err := command(telemetry.Version(version)).ExecuteContext(ctx); err != nil {
 		text := err.Error()
 		if e, ok := fault.As(err); ok && e.Class != fault.Internal {
 			text = fault.Public(err) + " [" + fault.ReasonOf(err) + "]"
@@ -40,21 +38,21 @@ func Main() int {
 	return 0
 }
 
-func command() *cobra.Command {
+func command(version string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "atoll-agent",
 		Short:         "Write images into the stores of a site as the hub wants them",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       buildVersion(),
+		Version:       version,
 		Args:          cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
-	root.AddCommand(runCommand(), joinCommand())
+	root.AddCommand(runCommand(version), joinCommand(version))
 	return root
 }
 
-func runCommand() *cobra.Command {
+func runCommand(version string) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
 		Use: "run --config FILE", Short: "Serve the site until stopped", Args: cobra.NoArgs,
@@ -64,14 +62,14 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return Run(cmd.Context(), c, os.Stderr)
+			return Run(cmd.Context(), c, version, os.Stderr)
 		},
 	}
 	configFlag(cmd, &path)
 	return cmd
 }
 
-func joinCommand() *cobra.Command {
+func joinCommand(version string) *cobra.Command {
 	var path, token string
 	cmd := &cobra.Command{
 		Use: "join --config FILE --token TOKEN", Short: "Get this site's certificate from the hub", Args: cobra.NoArgs,
@@ -87,7 +85,7 @@ it in the state directory. Certificates that the site had before stop working. T
 				return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "state_dir: cannot be created")
 			}
 			expires, err := identity.Join(cmd.Context(), identity.JoinOptions{
-				Token: token, Site: image.SiteID(c.Site), Hub: c.Hub.Link, StateDir: c.StateDir, Version: buildVersion(), Now: time.Now,
+				Token: token, Site: image.SiteID(c.Site), Hub: c.Hub.Link, StateDir: c.StateDir, Version: version, Now: time.Now,
 			})
 			if err != nil {
 				return err
@@ -104,14 +102,4 @@ it in the state directory. Certificates that the site had before stop working. T
 
 func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", "/etc/atoll/agent.yaml", "configuration file")
-}
-
-func buildVersion() string {
-	if version != "devel" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return version
 }

@@ -2,9 +2,13 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/atoll-dcn/atoll/hub/internal/app"
 )
 
-func main() { os.Exit(app.Main()) }
+// version is set by the linker.
+var version string
+
+func main() { os.Exit(app.Main(context.Background(), version)) }

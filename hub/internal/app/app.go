@@ -114,7 +114,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	directory := session.NewDirectory(time.Now, touch)
 	sessions := session.New(session.Config{
 		Catalog: cat, Directory: directory, Peer: identity.Caller, Desired: reconcile.Desired, Changed: touch,
-		Heartbeat: h.Heartbeat, Version: buildVersion(), Log: h.log.Named("session"), Now: time.Now,
+		Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
 	})
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	loop = reconcile.NewLoop(reconcile.Config{
@@ -137,7 +137,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	agentv1.RegisterEnrollmentServiceServer(link, authority.Enrollment())
 	frames := frame.NewHandler(h.area, frame.HandlerOptions{})
 
-	h.log.Info("hub started", "version", buildVersion(), "central_store", string(h.central), "api", h.GRPCAddr, "link", h.LinkAddr,
+	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
 	tasks := []lifecycle.Task{
 		{Name: "leadership", Run: func(ctx context.Context) error { return lead(ctx, lost) }},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,11 +20,9 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/telemetry"
 )
 
-// version is set by the linker.
-var version = "devel"
-
 // Config is everything an operator can choose.
 type Config struct {
+	Version        string // of this software
 	DataDir        string
 	EtcdEndpoints  []string
 	GRPCAddr       string
@@ -42,12 +39,13 @@ type Config struct {
 	Log            telemetry.LogOptions
 }
 
-// Main runs the hub with the command line's flags until it fails or is told to stop, and returns the exit code.
-func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+// Main runs the hub with the command line's flags until it fails or is told to stop, and returns the exit code: 0 done, 1
+// failed, 2 bad usage. version is the linker's.
+func Main(ctx context.Context, version string) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "atoll-hub:", err)
+	if err := command(telemetry.Version(version)).ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "atoll-hub:", text(err))
 		if fault.Is(err, fault.Invalid) || errors.Is(err, errUsage) {
 			return 2
 		}
@@ -56,10 +54,18 @@ func Main() int {
 	return 0
 }
 
+// text is what an operator at the command line should read.
+func text(err error) string {
+	if e, ok := fault.As(err); ok && e.Class != fault.Internal {
+		return err.Error() + " [" + e.Reason + "]"
+	}
+	return err.Error()
+}
+
 var errUsage = errors.New("see atoll-hub --help")
 
-func command() *cobra.Command {
-	c := Config{Settings: reconcile.DefaultSettings()}
+func command(version string) *cobra.Command {
+	c := Config{Version: version, Settings: reconcile.DefaultSettings()}
 	cmd := &cobra.Command{
 		Use:   "atoll-hub",
 		Short: "Keep the catalog of images and feed the sites",
@@ -71,7 +77,7 @@ authentication yet: --grpc-addr must be a loopback address.`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       buildVersion(),
+		Version:       version,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return Run(cmd.Context(), c, os.Stderr) },
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
@@ -95,16 +101,6 @@ authentication yet: --grpc-addr must be a loopback address.`,
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&c.Log.JSON, "log-json", false, "log one JSON object a line")
 	return cmd
-}
-
-func buildVersion() string {
-	if version != "devel" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return version
 }
 
 // check returns the first thing that is wrong.
