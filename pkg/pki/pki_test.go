@@ -309,4 +309,8 @@ func TestServerCertificateIsReplaced(t *testing.T) {
 	if err != nil || next == first || !next.Leaf.NotAfter.After(first.Leaf.NotAfter) {
 		t.Errorf("not replaced: %v", err)
 	}
+	now = t0 // the clock is set right
+	if right, err := c.GetCertificate(nil); err != nil || right.Leaf.NotBefore.After(now) {
+		t.Errorf("not valid after the clock was set back: %v", err)
+	}
 }

@@ -39,7 +39,7 @@ func (s *serverPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if s.pair != nil && now.Before(RenewAt(s.pair.Leaf)) {
+	if s.pair != nil && now.Before(RenewAt(s.pair.Leaf)) && now.After(s.pair.Leaf.NotBefore) { // the clock may be set back
 		return s.pair, nil
 	}
 	key, err := NewKey()

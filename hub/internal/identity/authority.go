@@ -141,12 +141,13 @@ func (a *Authority) grpcCaller(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, siteKey{}, caller{site, address}), nil
 }
 
-// Middleware checks the client certificate of every HTTP request before next sees it.
+// Middleware checks the client certificate of every HTTP request before next sees it. A refused connection is closed.
 func (a *Authority) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		address := host(r.RemoteAddr)
 		site, err := a.check(r.TLS, address)
 		if err != nil {
+			w.Header().Set("Connection", "close") // the agent may have a better certificate for its next connection
 			frame.WriteFault(w, err)
 			return
 		}
