@@ -24,7 +24,7 @@ func TestDownloadToFile(t *testing.T) {
 	h.SetData(debian, data)
 	path := filepath.Join(t.TempDir(), "debian.raw")
 	r := atollctl(t, h, exitOK, "image", "download", "debian-12", path)
-	has(t, r.err.String(), "source: receiving", "downloaded image "+debian+", 24 MiB")
+	has(t, r.err.String(), "image: complete (100%", "downloaded image "+debian+", 24 MiB")
 	got, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, data) {
 		t.Fatalf("%d bytes: %v", len(got), err)

@@ -54,9 +54,13 @@ func (c *cli) showImage(ctx context.Context, img *hubv1.Image) error {
 		if len(underWay) > 0 {
 			l.pairs("under way", underWay...)
 		}
+		width := 0
+		for _, at := range img.GetLocations() {
+			width = max(width, len(at.GetStore()))
+		}
 		var locations []string
 		for _, at := range img.GetLocations() {
-			locations = append(locations, at.GetStore()+"  "+at.GetUrl())
+			locations = append(locations, fmt.Sprintf("%-*s  %s", width, at.GetStore(), at.GetUrl()))
 		}
 		l.pairs("locations", locations...)
 	})

@@ -69,7 +69,7 @@ func (c *cli) download(ctx context.Context, idOrName string, w io.Writer) error 
 	sum := sha512.New()
 	p := c.newProgress()
 	n, err := c.hub.Download(ctx, img.GetId(), io.MultiWriter(w, sum), func(done, total int64) {
-		p.bytes("receiving", done, total)
+		p.bytes("image", "receiving", done, total)
 	})
 	p.close()
 	if err != nil {

@@ -49,7 +49,7 @@ func (r *importing) upload(ctx context.Context, sel *hubv1.StoreSelection) error
 	if err != nil {
 		p.close()
 		r.discard(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || fault.ReasonOf(err) == "UNREACHABLE" {
 			return &left{cause: err, text: why(err) + "; the upload was aborted and nothing of it is kept"}
 		}
 		return err
@@ -74,16 +74,18 @@ func (r *importing) send(ctx context.Context, sel *hubv1.StoreSelection, p *prog
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		if op := r.findOperation(watching); op != nil {
-			_, _ = r.hub.FollowOperation(watching, op.GetId(), p.follower())
+			_, _ = r.hub.FollowOperation(watching, op.GetId(), client.Follower{Update: p.update})
 		}
 	})
-	p.bytes("sending", 0, r.from.size)
+	p.bytes("source", "sending", 0, r.from.size)
 	op, err := r.hub.Upload(ctx,
 		&hubv1.UploadHeader{Id: r.image.GetId(), SizeBytes: r.from.size, Target: sel}, r.from.data,
-		func(sent int64) { p.bytes("sending", sent, r.from.size) })
+		func(sent int64) { p.bytes("source", "sending", sent, r.from.size) })
 	stop()
 	watch.Wait()
-	p.uploaded()
+	if err == nil {
+		p.uploaded()
+	}
 	if cause := errors.Unwrap(err); cause != nil && fault.ReasonOf(err) == "SOURCE_UNREADABLE" {
 		return nil, unreadable(r.from.name, cause)
 	}
@@ -92,6 +94,7 @@ func (r *importing) send(ctx context.Context, sel *hubv1.StoreSelection, p *prog
 		searching, stop := context.WithTimeout(ctx, discardTimeout)
 		defer stop()
 		if op := r.findOperation(searching); op != nil {
+			p.uploaded()
 			return op, nil
 		}
 	}
@@ -135,23 +138,36 @@ func (r *importing) ended(ctx context.Context, op *hubv1.Operation) error {
 	return err
 }
 
-// discard removes the record that this run has created, also after an interruption.
+// discard removes the record that this run has created, also after an interruption. A hub that restarts is waited for, but
+// not for long.
 func (r *importing) discard(ctx context.Context) {
 	if !r.created {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 	defer cancel()
-	res, err := r.hub.Images.DeleteImage(ctx, &hubv1.DeleteImageRequest{Id: r.image.GetId()})
-	if err == nil {
-		var op *hubv1.Operation
-		op, err = r.hub.FollowOperation(ctx, res.GetOperation().GetId(), client.Follower{})
-		if failure := failureOf(op); err == nil && failure != nil {
-			err = failure
-		}
-	}
+	told := sync.OnceFunc(func() {
+		_, _ = fmt.Fprintln(r.env.Stderr, "the hub does not answer, trying again to remove the record of the image")
+	})
+	err := retry.Do(ctx, retry.Policy{Initial: 200 * time.Millisecond, Max: 2 * time.Second}, r.deleteRecord,
+		func(error, time.Duration) { told() })
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		_, _ = fmt.Fprintf(r.env.Stderr, "note: the record of the image could not be removed; remove it with: %s\n",
 			r.hint("image delete "+r.image.GetId()))
 	}
+}
+
+func (r *importing) deleteRecord(ctx context.Context) error {
+	res, err := r.hub.Images.DeleteImage(ctx, &hubv1.DeleteImageRequest{Id: r.image.GetId()})
+	if err != nil {
+		return err
+	}
+	op, err := r.hub.FollowOperation(ctx, res.GetOperation().GetId(), client.Follower{})
+	if err != nil {
+		return err
+	}
+	if failure := failureOf(op); failure != nil {
+		return failure
+	}
+	return nil
 }

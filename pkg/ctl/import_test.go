@@ -49,7 +49,7 @@ func TestImportFile(t *testing.T) {
 	if img.GetDiskFormat() != "raw" || img.GetContainerFormat() != "bare" {
 		t.Errorf("formats %v", img)
 	}
-	has(t, r.out.String(), "id             "+img.GetId(), "dcn1  rbd://f-dcn1/images/"+img.GetId()+"/snap")
+	has(t, r.out.String(), "id             "+img.GetId(), "dcn1     rbd://f-dcn1/images/"+img.GetId()+"/snap")
 	has(t, r.err.String(), "image "+img.GetId(), "source: complete (100%, 3.1 MiB of 3.1 MiB)", "central: active\n", "dcn1: active\n")
 }
 
@@ -134,7 +134,7 @@ func TestRecordThatCannotBeRemovedIsNamed(t *testing.T) {
 	h := clienttest.Start(t)
 	path, _ := disk(t)
 	h.Fail("UploadImage", fault.New(fault.Exhausted, "STAGING_FULL", "the staging area is full"))
-	h.Fail("DeleteImage", fault.New(fault.Unavailable, "NO_LEADER", "no leader"))
+	h.Fail("DeleteImage", fault.New(fault.Denied, "NOT_YOURS", "no"))
 	r := atollctl(t, h, exitFailed, "image", "import", path, "--name", "n")
 	has(t, r.err.String(), "atollctl image delete "+only(t, h).GetId())
 }
@@ -225,4 +225,29 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("image %v", img)
 	}
 	has(t, r.out.String(), "status         active")
+}
+
+func TestRecordIsRemovedOnceTheHubIsBack(t *testing.T) {
+	h := clienttest.Start(t)
+	path, _ := disk(t)
+	h.Fail("UploadImage", fault.New(fault.Unavailable, "STOPPING", "the hub is stopping"))
+	h.Fail("DeleteImage", fault.New(fault.Unavailable, "STARTING", "the hub is starting"))
+	r := atollctl(t, h, exitUnavailable, "image", "import", path, "--name", "n")
+	has(t, r.err.String(), "trying again to remove the record", "[STOPPING]")
+	if len(h.Images) != 0 {
+		t.Errorf("left behind: %v", h.Images)
+	}
+}
+
+func TestConnectionBreaksDuringAnUpload(t *testing.T) {
+	h := clienttest.Start(t)
+	n := 0
+	r := &run{stdin: endless{func() {
+		if n++; n == 12 {
+			h.Cut()
+		}
+	}}}
+	r.want(t, h, exitUnavailable, "image", "import", "-", "--name", "n")
+	has(t, r.err.String(), "atollctl: the hub does not answer any more; the upload was aborted and nothing of it is kept")
+	h.Await(t, "the end of the upload", func() bool { return len(h.Images) == 0 && len(h.Aborted) == 1 })
 }

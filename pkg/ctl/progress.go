@@ -31,6 +31,7 @@ type progress struct {
 	op        *hubv1.Operation
 	sent      int64  // bytes that this program has sent or received
 	total     int64  // bytes that it will have; 0 when unknown
+	name      string // of the row about these bytes
 	sending   string // what this program does with the bytes; empty when it does nothing
 	remark    string
 	meter     meter
@@ -85,9 +86,9 @@ func (p *progress) update(op *hubv1.Operation) {
 	p.change(func() { p.op, p.remark = op, "" })
 }
 
-// bytes takes how much this program has sent or received; total is 0 when unknown.
-func (p *progress) bytes(doing string, done, total int64) {
-	p.change(func() { p.sent, p.total, p.sending = done, total, doing })
+// bytes takes how much this program has sent or received, and under which name to show it; total is 0 when unknown.
+func (p *progress) bytes(name, doing string, done, total int64) {
+	p.change(func() { p.name, p.sending, p.sent, p.total = name, doing, done, total })
 }
 
 // uploaded takes the news that nothing more will be sent; from now on the operation tells what the hub has.
@@ -108,11 +109,11 @@ func (p *progress) rows() []row {
 	switch done, total := p.op.GetSourceBytesDone(), p.op.GetSourceBytesTotal(); {
 	case p.sending != "":
 		p.meter.add(now, p.sent)
-		rows = append(rows, sourceRow(p.sending, p.sent, p.total, p.meter.rate(), p.total > 0 && p.sent >= p.total))
+		rows = append(rows, sourceRow(p.name, p.sending, p.sent, p.total, p.meter.rate(), p.total > 0 && p.sent >= p.total))
 	case importing && (done > 0 || total > 0):
 		p.meter.add(now, done)
 		complete := total > 0 && done >= total || p.op.GetState() == hubv1.OperationState_OPERATION_STATE_SUCCEEDED
-		rows = append(rows, sourceRow("reading", done, total, p.meter.rate(), complete))
+		rows = append(rows, sourceRow("source", "reading", done, total, p.meter.rate(), complete))
 	}
 	for _, s := range p.op.GetStores() {
 		rows = append(rows, storeRow(p.op.GetKind(), s, now))

@@ -43,9 +43,9 @@ func (r row) plain() string {
 	return r.name + ": " + r.text + " (" + strings.Join(figures, ", ") + ")"
 }
 
-// sourceRow is the row of the bytes that come in, or for a download go out.
-func sourceRow(doing string, done, total, rate int64, complete bool) row {
-	r := row{name: "source", figures: true, done: done, total: total, rate: rate, text: doing, phase: doing}
+// sourceRow is the row of the bytes that come in to the hub, or to this program for a download.
+func sourceRow(name, doing string, done, total, rate int64, complete bool) row {
+	r := row{name: name, figures: true, done: done, total: total, rate: rate, text: doing, phase: doing}
 	if complete {
 		r.rate, r.text, r.phase, r.rank = 0, "complete", "complete", rankDone
 	}
@@ -65,7 +65,11 @@ func storeRow(kind hubv1.OperationKind, s *hubv1.StoreResult, now time.Time) row
 	case hubv1.OperationState_OPERATION_STATE_CANCELLED:
 		r.rank, r.text = rankDone, "cancelled"
 	default:
-		return replicaRow(s.GetStoreId(), s.GetReplica(), now)
+		r = replicaRow(s.GetStoreId(), s.GetReplica(), now)
+		if kind == hubv1.OperationKind_OPERATION_KIND_VERIFY && s.GetReplica().GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
+			r.text, r.phase, r.rank = "verifying", "verifying", rankMoving
+		}
+		return r
 	}
 	r.phase = r.text
 	return r
@@ -100,6 +104,8 @@ func replicaRow(name string, rep *hubv1.Replica, now time.Time) row {
 		r.rank = rankFailed
 	case hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		r.rank = rankDone
+	case hubv1.ReplicaPhase_REPLICA_PHASE_DELETING:
+		r.rank = rankWaiting
 	default:
 		r.rank = rankWaiting
 		r.figures = r.done > 0 && r.total > 0

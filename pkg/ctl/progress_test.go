@@ -138,11 +138,11 @@ func TestProgressOnATerminal(t *testing.T) {
 func TestProgressRedrawsInPlace(t *testing.T) {
 	s := &screen{t: t, cols: 100, rows: 24}
 	p, now := still(s, true)
-	p.bytes("sending", 0, 1<<30)
+	p.bytes("source", "sending", 0, 1<<30)
 	p.tick(false)
 	has(t, s.String(), "source", "0%", "sending")
 	*now = now.Add(time.Second)
-	p.bytes("sending", 100<<20, 1<<30)
+	p.bytes("source", "sending", 100<<20, 1<<30)
 	p.update(running(&hubv1.StoreResult{StoreId: "central", Replica: moving(1<<20, 0)}))
 	p.tick(false)
 	has(t, s.String(), "100 MiB / 1.0 GiB", "100 MiB/s", "9s left", "central")
