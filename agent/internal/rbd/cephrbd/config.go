@@ -49,6 +49,11 @@ type Config struct {
 	// passed to Ceph in whole seconds, at least one.
 	MountTimeout, MonTimeout, OSDTimeout time.Duration
 
+	// ClientsFile is the path of a file in which the pool notes its Ceph clients, so that the next process can shut out those
+	// of one that was killed. Without it, images that such a process was writing stay busy for 30 s. Only one process at a
+	// time may use it: the caller holds a lock that says so.
+	ClientsFile string
+
 	Log hclog.Logger
 	// Now is the clock that Stalled reads; default time.Now.
 	Now func() time.Time

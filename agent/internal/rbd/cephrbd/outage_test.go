@@ -326,4 +326,3 @@ func TestQuota(t *testing.T) {
 		t.Errorf("remove from a full pool: %v", err)
 	}
 }
-

@@ -22,7 +22,8 @@ type Pool struct {
 	config  Config
 	calls   *calls
 	names   nameLocks
-	buffers chan []byte // buffers at rest, at most one per slot
+	buffers chan []byte     // buffers at rest, at most one per slot
+	own     map[string]bool // addresses of this process's clients; used while connecting only
 
 	mu         sync.Mutex
 	current    *session
@@ -41,7 +42,7 @@ func Open(_ context.Context, config Config) (rbd.Pool, error) {
 	}
 	return &Pool{
 		config: config, calls: newCalls(config.Calls, config.Now), names: nameLocks{held: map[string]chan struct{}{}},
-		buffers: make(chan []byte, config.Calls),
+		buffers: make(chan []byte, config.Calls), own: map[string]bool{},
 	}, nil
 }
 
@@ -74,6 +75,7 @@ func (p *Pool) Close() error {
 	if !p.calls.wait(min(p.config.OSDTimeout, 5*time.Second)) {
 		return fault.New(fault.Unavailable, "STORE_UNREACHABLE", "the Ceph cluster does not answer; calls are still waiting for it")
 	}
+	p.forgetClients()
 	return nil
 }
 

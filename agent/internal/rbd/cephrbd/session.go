@@ -110,6 +110,7 @@ func (p *Pool) newSession() (*session, error) {
 		}
 		return nil, classify("connect", err)
 	}
+	p.fence(conn)
 	s := &session{conn: conn}
 	if s.fsid, err = conn.GetFSID(); err != nil {
 		conn.Shutdown()
