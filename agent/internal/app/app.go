@@ -46,7 +46,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	pools, err := openPools(ctx, c.Stores, log)
+	pools, err := openPools(ctx, c.StateDir, c.Stores, log)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -25,7 +26,7 @@ type pool struct {
 }
 
 // openPools opens every store. A cluster that is away is no error: its store is unhealthy until it is there.
-func openPools(ctx context.Context, stores []StoreConfig, log hclog.Logger) (_ pools, err error) {
+func openPools(ctx context.Context, stateDir string, stores []StoreConfig, log hclog.Logger) (_ pools, err error) {
 	var ps pools
 	defer func() {
 		if err != nil {
@@ -33,7 +34,7 @@ func openPools(ctx context.Context, stores []StoreConfig, log hclog.Logger) (_ p
 		}
 	}()
 	for i, s := range stores {
-		p, err := openPool(ctx, s, log.With("store", s.ID))
+		p, err := openPool(ctx, stateDir, s, log.With("store", s.ID))
 		if err != nil {
 			return ps, fmt.Errorf("stores[%d]: %w", i, err)
 		}
@@ -46,11 +47,14 @@ func openPools(ctx context.Context, stores []StoreConfig, log hclog.Logger) (_ p
 	return ps, nil
 }
 
-func openPool(ctx context.Context, s StoreConfig, log hclog.Logger) (rbd.Pool, error) {
+func openPool(ctx context.Context, stateDir string, s StoreConfig, log hclog.Logger) (rbd.Pool, error) {
 	if s.Driver == driverFile {
 		return filerbd.Open(s.Path)
 	}
-	c := cephrbd.Config{ConfFile: s.CephConf, User: s.User, Pool: s.Pool, Log: log.Named("ceph")}
+	c := cephrbd.Config{
+		ConfFile: s.CephConf, User: s.User, Pool: s.Pool, Log: log.Named("ceph"),
+		ClientsFile: filepath.Join(stateDir, "ceph-clients-"+s.ID), // ours alone: the state directory is locked
+	}
 	if len(s.Features) > 0 {
 		var err error
 		if c.Features, err = cephrbd.ParseFeatures("features", s.Features); err != nil {
