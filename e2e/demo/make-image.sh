@@ -7,8 +7,10 @@ set -euo pipefail
 usage() {
 	cat <<-'USAGE'
 		usage: make-image.sh OUT [SIZE_MB]
+		       make-image.sh --relabel OUT LABEL
 
-		Writes a sparse raw disk image of SIZE_MB MiB (default 2048, at least 256).
+		Writes a sparse raw disk image of SIZE_MB MiB (default 2048, at least 256). With --relabel an image that was made
+		before becomes another one: its guest says LABEL from now on.
 
 		  GUEST_LABEL=text     what the guest's line says after "ATOLL-GUEST-UP" (default: "from a disk image")
 		  GUEST_DATA_MB=400    how many MiB of files to take at most; a third of SIZE_MB is the limit for small images
@@ -39,7 +41,22 @@ copy_files() {
 	) | tar --extract --file - --directory "$to" --no-same-owner
 }
 
+relabel() {
+	local out=$1 label=$2
+	work=$(mktemp -d "$out.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	printf 'ATOLL-GUEST-UP %s\n' "$label" >"$work/line"
+	printf 'rm /boot/atoll-guest.txt\nwrite "%s" /boot/atoll-guest.txt\n' "$work/line" |
+		debugfs -w -f /dev/stdin "$out?offset=$((2048 * 512))" >/dev/null 2>&1
+	printf '%s prints "ATOLL-GUEST-UP %s" now\n' "$out" "$label"
+}
+
 main() {
+	PATH=$PATH:/usr/sbin:/sbin
+	if (($# == 3)) && [[ $1 == --relabel ]]; then
+		relabel "$2" "$3"
+		return
+	fi
 	if (($# < 1 || $# > 2)) || [[ $1 == -* ]]; then
 		usage >&2
 		exit 2
@@ -52,7 +69,6 @@ main() {
 	[[ $data_mb =~ ^[0-9]+$ ]] || fail "GUEST_DATA_MB is a number, not \"$data_mb\""
 	((data_mb <= size_mb / 3)) || data_mb=$((size_mb / 3))
 	[[ -e $grub/boot.img ]] || fail 'GRUB for PCs is missing (package grub-pc-bin)'
-	PATH=$PATH:/usr/sbin:/sbin
 
 	work=$(mktemp -d "$out.XXXXXX")
 	trap 'rm -rf "$work"' EXIT

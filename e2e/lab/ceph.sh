@@ -363,8 +363,9 @@ osd_resume() {
 
 # locked DIR COMMAND... lets one run at a time change the clusters of DIR.
 locked() {
-	exec {process_lock}>"$1/.lock"
-	flock -w 300 "$process_lock" || fail 'another run holds the clusters of this directory'
+	local lock
+	exec {lock}>"$1/.lock"
+	flock -w 300 "$lock" || fail 'another run holds the clusters of this directory'
 	shift
 	"$@"
 }

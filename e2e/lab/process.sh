@@ -2,15 +2,16 @@
 # started it with: a pid file whose process ended long ago may hold the number of a stranger by now.
 # shellcheck shell=bash
 
-# The descriptor of a lock that the caller holds; daemons must not inherit it.
-process_lock=${process_lock:-}
-
 # process_start PIDFILE LOGFILE COMMAND... starts a daemon that survives the caller; its output is appended to LOGFILE.
+# It inherits no descriptor: not the caller's lock, nor a pipe whose reader waits for its end.
 process_start() {
-	local pidfile=$1 logfile=$2
+	local pidfile=$1 logfile=$2 fd
 	shift 2
 	(
-		if [[ -n $process_lock ]]; then exec {process_lock}>&-; fi
+		for fd in /proc/self/fd/*; do
+			fd=${fd##*/}
+			if ((fd > 2 && fd < 255)); then exec {fd}>&-; fi
+		done
 		setsid "$@" </dev/null >>"$logfile" 2>&1 &
 		echo $! >"$pidfile"
 	)

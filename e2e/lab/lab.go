@@ -1,0 +1,201 @@
+// Package lab runs Atoll as its users do: a hub, an agent at each of three sites and atollctl as processes, on real Ceph
+// clusters that e2e/lab/ceph.sh has started.
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atoll-dcn/atoll/pkg/client"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+// Sites are the sites of every lab; each has one store of the same name. The first is central.
+var Sites = []string{"central", "dcn0", "dcn1"}
+
+// Lab is one hub with its sites. It belongs to one test.
+type Lab struct {
+	T      *testing.T
+	Dir    string
+	Hub    *Process
+	Agents map[string]*Process
+	Client *client.Client
+
+	ceph  string // directory of the clusters
+	bin   string // directory of the programs
+	api   string
+	link  string
+	flags []string
+}
+
+// New starts a lab. Without ATOLL_TEST_CEPH_DIR and ATOLL_TEST_BIN, which e2e/ci/test.sh sets, the test is skipped; with
+// CI=true it fails. hubFlags are added to those of the hub. Everything is stopped when the test ends, and what it left in
+// the pools is removed.
+func New(t *testing.T, hubFlags ...string) *Lab {
+	t.Helper()
+	l := &Lab{
+		T: t, Dir: t.TempDir(), Agents: map[string]*Process{}, flags: hubFlags,
+		ceph: os.Getenv("ATOLL_TEST_CEPH_DIR"), bin: os.Getenv("ATOLL_TEST_BIN"),
+	}
+	if l.ceph == "" || l.bin == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("ATOLL_TEST_CEPH_DIR and ATOLL_TEST_BIN are not set")
+		}
+		t.Skip("needs a Ceph lab: run make e2e")
+	}
+	for _, s := range Sites {
+		l.empty(s)
+		t.Cleanup(func() { l.empty(s) })
+	}
+	l.api, l.link = freeAddress(t), freeAddress(t)
+	var err error
+	if l.Client, err = client.New(l.api, client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Client.Close() })
+	l.StartHub()
+	for _, s := range Sites {
+		l.Configure(s, nil)
+		l.Join(s)
+		l.StartAgent(s)
+	}
+	for _, s := range Sites {
+		l.WaitSite(s, true)
+	}
+	return l
+}
+
+// freeAddress returns a loopback address that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// StartHub starts the hub and waits until it answers.
+func (l *Lab) StartHub() {
+	l.T.Helper()
+	args := append([]string{
+		"--data-dir", filepath.Join(l.Dir, "hub"), "--grpc-addr", l.api, "--link-addr", l.link,
+		"--frames-addr", "127.0.0.1:0", "--metrics-addr", "", "--log-level", "debug",
+	}, l.flags...)
+	l.Hub = start(l.T, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
+	Eventually(l.T, time.Minute, "the hub answers", func() error {
+		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
+		return err
+	})
+}
+
+// Options change the configuration of an agent.
+type Options map[string]string
+
+// Configure writes the configuration of a site's agent. Keys of o: user, pool, ceph_conf, frames.
+func (l *Lab) Configure(site string, o Options) {
+	l.T.Helper()
+	get := func(key, def string) string {
+		if v, ok := o[key]; ok {
+			return v
+		}
+		return def
+	}
+	text := fmt.Sprintf(`site: %s
+hub:
+  link: %q
+  frames: %q
+state_dir: %q
+log_level: debug
+stores:
+  - id: %s
+    driver: ceph
+    ceph_conf: %q
+    user: %s
+    pool: %s
+`, site, l.link, get("frames", "unix:"+filepath.Join(l.Dir, "hub", "frames.sock")), l.State(site), site,
+		get("ceph_conf", l.Conf(site)), get("user", "atoll"), get("pool", "images"))
+	if err := os.WriteFile(l.config(site), []byte(text), 0o600); err != nil {
+		l.T.Fatal(err)
+	}
+}
+
+func (l *Lab) config(site string) string { return filepath.Join(l.Dir, site+".yaml") }
+
+// State returns the state directory of a site's agent.
+func (l *Lab) State(site string) string { return filepath.Join(l.Dir, site) }
+
+// Conf returns the ceph.conf of a site's cluster.
+func (l *Lab) Conf(site string) string { return filepath.Join(l.ceph, site, "ceph.conf") }
+
+// Join registers a site with the hub and gives its agent a certificate.
+func (l *Lab) Join(site string) {
+	l.T.Helper()
+	resp, err := l.Client.Sites.CreateSite(l.T.Context(), &hubv1.CreateSiteRequest{Site: &hubv1.Site{Id: site}})
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	if out, err := l.AgentJoin(site, resp.JoinToken); err != nil {
+		l.T.Fatalf("join: %v\n%s", err, out)
+	}
+}
+
+// AgentJoin runs atoll-agent join for a site.
+func (l *Lab) AgentJoin(site, token string) (string, error) {
+	cmd := exec.CommandContext(l.T.Context(), filepath.Join(l.bin, "atoll-agent"), "join", "--config", l.config(site), "--token", token)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// StartAgent starts the agent of a site.
+func (l *Lab) StartAgent(site string) {
+	l.T.Helper()
+	l.Agents[site] = start(l.T, filepath.Join(l.Dir, site+".log"), filepath.Join(l.bin, "atoll-agent"), "run", "--config", l.config(site))
+}
+
+// WaitSite waits until a site is connected, with its store healthy, or is not.
+func (l *Lab) WaitSite(site string, connected bool) {
+	l.T.Helper()
+	Eventually(l.T, time.Minute, "site "+site, func() error {
+		resp, err := l.Client.Sites.GetSite(l.T.Context(), &hubv1.GetSiteRequest{Id: site})
+		if err != nil {
+			return err
+		}
+		if resp.Site.Connected != connected {
+			return fmt.Errorf("connected: %t", resp.Site.Connected)
+		}
+		if !connected {
+			return nil
+		}
+		st, err := l.Client.Stores.GetStore(l.T.Context(), &hubv1.GetStoreRequest{Id: site})
+		if err == nil && !st.Store.Healthy {
+			err = fmt.Errorf("unhealthy: %s", st.Store.Message)
+		}
+		return err
+	})
+}
+
+// Ctl runs atollctl and returns what it prints to its output and its errors, and its exit code.
+func (l *Lab) Ctl(args ...string) (out, errs string, code int) {
+	l.T.Helper()
+	cmd := exec.CommandContext(l.T.Context(), filepath.Join(l.bin, "atollctl"), args...)
+	cmd.Env = append(os.Environ(), "ATOLL_HUB="+l.api)
+	var o, e strings.Builder
+	cmd.Stdout, cmd.Stderr = &o, &e
+	_ = cmd.Run() // the exit code tells
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// Log returns what a process has logged: "hub" or a site.
+func (l *Lab) Log(name string) string {
+	b, _ := os.ReadFile(filepath.Join(l.Dir, name+".log")) // missing: nothing logged
+	return string(b)
+}

@@ -1,0 +1,77 @@
+package lab
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is a running program. Its output goes to a log file.
+type Process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// start starts a program that is killed when the test ends, and when the test's own process dies.
+func start(t *testing.T, log, program string, args ...string) *Process {
+	t.Helper()
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	p := &Process{t: t, cmd: exec.Command(program, args...), done: make(chan struct{})} //nolint:noctx // outlives any context but the test's
+	p.cmd.Stdout, p.cmd.Stderr = f, f
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // the state is in cmd.ProcessState
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			if b, err := os.ReadFile(log); err == nil {
+				t.Logf("end of %s:\n%s", log, tail(b, 6000))
+			}
+		}
+	})
+	return p
+}
+
+func tail(b []byte, n int) []byte {
+	if len(b) > n {
+		return b[len(b)-n:]
+	}
+	return b
+}
+
+// Kill ends the process at once (kill -9) and waits for its end.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // gone already: fine
+	<-p.done
+}
+
+// Stop asks the process to end and waits for it; it fails the test when the process does not end well.
+func (p *Process) Stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		p.t.Fatal("the process does not stop")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Fatalf("exit code %d", code)
+	}
+}
+
+// Exited returns a channel that is closed when the process has ended.
+func (p *Process) Exited() <-chan struct{} { return p.done }
