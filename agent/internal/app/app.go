@@ -62,6 +62,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	session := link.New(link.Config{
 		Dial: func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) }, Replicas: manager, Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
+	observe(registry, session, keeper)
 	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
 	tasks := []lifecycle.Task{
 		{Name: "replicas", Run: manager.Run},
@@ -100,10 +101,26 @@ func framesClient(endpoint string, keeper *identity.Keeper) (*frame.Client, erro
 
 // lockState makes the state directory and keeps other agents out of it.
 func lockState(dir string) (io.Closer, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "state_dir: cannot be created")
+	if err := makeState(dir); err != nil {
+		return nil, err
 	}
 	return lockFile(filepath.Join(dir, "lock"))
+}
+
+func makeState(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "state_dir: cannot be created: %v", plain(err))
+	}
+	return nil
+}
+
+// plain returns what the system says about a file, without the file's path.
+func plain(err error) error {
+	var e *os.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // closing closes c and keeps its error unless there is one already.

@@ -1,9 +1,14 @@
 package app
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -47,19 +52,53 @@ const (
 	driverCeph = "ceph"
 	driverFile = "file"
 	maxWorkers = 64
+	maxStores  = 64
 )
 
 // load reads and checks a configuration file. Relative paths in it are relative to the working directory.
 func load(path string) (*Config, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "config: the file %s cannot be read", filepath.Base(path))
+		return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "config: the file %s cannot be read: %v", filepath.Base(path), plain(err))
+	}
+	return parse(b)
+}
+
+func parse(b []byte) (*Config, error) {
+	text, err := yaml.YAMLToJSONStrict(b)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "INVALID_FIELD", "config: not valid YAML: %v", err)
 	}
 	c := &Config{}
-	if err := yaml.UnmarshalStrict(b, c); err != nil {
-		return nil, fault.New(fault.Invalid, "INVALID_FIELD", "config: %v", err)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		return nil, decodeError(err)
 	}
 	return c, c.check()
+}
+
+// decodeError names the field that an error of the decoder is about.
+func decodeError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		if wrong.Field == "" {
+			return fault.BadField("config", "must be fields with values, not a %s", wrong.Value)
+		}
+		return fault.BadField(wrong.Field, "must not be a %s", wrong.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fault.BadField(strings.Trim(name, `"`), "is not a field of the configuration")
+	}
+	return fault.New(fault.Invalid, "INVALID_FIELD", "config: %v", err)
+}
+
+// checkAddress returns an error unless s is HOST:PORT; example shows one.
+func checkAddress(field, s, example string) error {
+	if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+		return fault.BadField(field, "%q is not an address HOST:PORT, such as %s", s, example)
+	}
+	return nil
 }
 
 // check fills in defaults and returns the first thing that is wrong.
@@ -67,8 +106,13 @@ func (c *Config) check() error {
 	if _, err := image.ParseSiteID("site", c.Site); err != nil {
 		return err
 	}
-	if c.Hub.Link == "" {
-		return fault.BadField("hub.link", "is required, such as hub.example.net:9394")
+	if err := checkAddress("hub.link", c.Hub.Link, "hub.example.net:9394"); err != nil {
+		return err
+	}
+	if c.MetricsAddr != "" {
+		if err := checkAddress("metrics_addr", c.MetricsAddr, "127.0.0.1:9397"); err != nil {
+			return err
+		}
 	}
 	if _, err := frame.ParseEndpoint("hub.frames", c.Hub.Frames); err != nil {
 		return err
@@ -79,11 +123,14 @@ func (c *Config) check() error {
 	if c.LogLevel == "" {
 		c.LogLevel = "info"
 	}
-	if c.Parallel < 0 || c.Parallel > maxWorkers || c.Workers < 0 || c.Workers > maxWorkers {
-		return fault.BadField("parallel, workers", "must be between 1 and %d, or left out", maxWorkers)
+	if c.Parallel < 0 || c.Parallel > maxWorkers {
+		return fault.BadField("parallel", "%d is not between 1 and %d", c.Parallel, maxWorkers)
 	}
-	if len(c.Stores) == 0 {
-		return fault.BadField("stores", "must name at least one store")
+	if c.Workers < 0 || c.Workers > maxWorkers {
+		return fault.BadField("workers", "%d is not between 1 and %d", c.Workers, maxWorkers)
+	}
+	if len(c.Stores) == 0 || len(c.Stores) > maxStores {
+		return fault.BadField("stores", "must name 1 to %d stores", maxStores)
 	}
 	seen := map[string]bool{}
 	for i := range c.Stores {

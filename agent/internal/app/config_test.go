@@ -1,0 +1,110 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+)
+
+const good = `
+site: dcn0
+hub: {link: "127.0.0.1:9394", frames: "https://127.0.0.1:9395"}
+state_dir: /var/lib/atoll-agent
+stores:
+- {id: dcn0, driver: file, path: /srv/images}
+`
+
+func TestParse(t *testing.T) {
+	c, err := parse([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Site != "dcn0" || c.LogLevel != "info" || len(c.Stores) != 1 || c.Stores[0].Path != "/srv/images" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// TestParseBad checks that every mistake is an Invalid error that names the field.
+func TestParseBad(t *testing.T) {
+	more := func(s string) string { return good + s }
+	change := func(from, to string) string {
+		if !strings.Contains(good, from) {
+			t.Fatalf("%q is not in the good configuration", from)
+		}
+		return strings.Replace(good, from, to, 1)
+	}
+	store := "{id: dcn0, driver: file, path: /srv/images}"
+	for _, c := range []struct{ field, text string }{
+		{"site", change("site: dcn0", "site: Bad Site")},
+		{"site", change("site: dcn0", "")},
+		{"site", change("site: dcn0", "site: [a]")},
+		{"hub.link", change("127.0.0.1:9394", "127.0.0.1")},
+		{"hub.link", change(`link: "127.0.0.1:9394", `, "")},
+		{"hub.frames", change("https://127.0.0.1:9395", "http://127.0.0.1:9395")},
+		{"hub.frames", change("https://127.0.0.1:9395", "unix:relative")},
+		{"lnik", change("link:", "lnik:")},
+		{"state_dir", change("state_dir: /var/lib/atoll-agent", "")},
+		{"nonsense", more("nonsense: 1\n")},
+		{"parallel", more("parallel: many\n")},
+		{"parallel", more("parallel: -1\n")},
+		{"workers", more("workers: 1000\n")},
+		{"metrics_addr", more("metrics_addr: nowhere\n")},
+		{"stores", change("stores:\n- "+store, "stores: []")},
+		{"stores", change("stores:\n- "+store, "")},
+		{"stores[0].id", change("id: dcn0", "id: UPPER")},
+		{"stores[0].id", change("id: dcn0, ", "")},
+		{"stores[0].driver", change("driver: file", "driver: nfs")},
+		{"stores[0].path", change(", path: /srv/images", "")},
+		{"stores[0]", change("path:", "pool: images, path:")},
+		{"stores[1].id", more("- " + store)},
+		{"config", "- 1"},
+		{"config", "site: [\n"},
+		{"config", more("site: dcn0\n")}, // twice
+	} {
+		_, err := parse([]byte(c.text))
+		e, ok := fault.As(err)
+		if !ok || e.Class != fault.Invalid || !strings.HasPrefix(e.Message, c.field+": ") {
+			t.Errorf("%s: got %v for\n%s", c.field, err, c.text)
+		}
+	}
+}
+
+func TestParseCeph(t *testing.T) {
+	text := strings.Replace(good, "driver: file, path: /srv/images", "ceph_conf: /etc/ceph/ceph.conf", 1)
+	c, err := parse([]byte(text))
+	if !cephrbd.Available {
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "stores[0].driver") {
+			t.Errorf("a build without Ceph: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Stores[0]; s.Driver != driverCeph || s.User != "atoll" || s.Pool != "images" {
+		t.Errorf("defaults: %+v", s)
+	}
+}
+
+// TestExample checks that the documented configuration is understood, and that nothing is left undocumented.
+func TestExample(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "operations", "agent.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse(b); err != nil && (cephrbd.Available || !strings.Contains(err.Error(), "stores[0].driver")) {
+		t.Error(err)
+	}
+	for _, field := range []string{
+		"site:", "link:", "frames:", "state_dir:", "stores:", "id:", "driver:", "ceph_conf:", "user:", "pool:", "features:", "path:",
+		"parallel:", "workers:", "log_level:", "log_json:", "metrics_addr:",
+	} {
+		if !strings.Contains(string(b), field) {
+			t.Errorf("%s is not described", field)
+		}
+	}
+}
