@@ -18,8 +18,8 @@ const mostBytes = 1 << 20
 // checks that the record does not exist. While this hub leads, the store refuses the commit unless it still does; once
 // it has lost the lead every Commit fails until Campaign succeeds again. A hub that never led commits unfenced.
 //
-// Commit blocks for 20 seconds at most, whatever ctx says. When ctx ends earlier it still finds out, for 3 seconds, how
-// the commit ended.
+// Commit blocks for about half a minute at most, while etcd does not answer. When ctx ends earlier it still takes up to
+// 3 seconds to find out how the commit ended.
 //
 // Errors: Conflict RECORD_CHANGED (the cache already shows the other's write) or NOT_LEADER; Invalid for writes that can
 // never succeed; Exhausted STORE_FULL; Cancelled or Timeout when ctx ended and nothing was or will be written;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -28,8 +29,8 @@ const (
 // errUndecodable marks a record that cannot be read.
 var errUndecodable = errors.New("undecodable record")
 
-// follow keeps the cache up to date until ctx ends: it lists all records at one revision, watches from the next one on,
-// and starts again when the watch ends for any reason. The first list's outcome is sent to ready.
+// follow keeps the cache up to date until ctx ends: it lists all records at one revision, watches from there on, and
+// starts again when the watch ends for any reason. The first list's outcome is sent to ready.
 func (s *Store) follow(ctx context.Context, ready chan<- error) {
 	backoff := s.timing.retry.Backoff()
 	for reason := listStart; ; {
@@ -52,7 +53,7 @@ func (s *Store) follow(ctx context.Context, ready chan<- error) {
 		}
 		s.metrics.sawStore()
 		began := time.Now()
-		reason = s.watch(ctx, rev+1)
+		reason = s.watch(ctx, rev)
 		if ctx.Err() != nil {
 			return
 		}
@@ -122,7 +123,9 @@ func (s *Store) page(ctx context.Context, from, end string, rev int64) (*clientv
 	return s.follower.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
 }
 
-// watch applies events to the cache from revision rev on. It returns why the records must be listed again.
+// watch applies the events after revision rev, that of the list, to the cache. It returns why the records must be listed
+// again. It asks for the events of rev too, and skips them: to a watch that begins in the future etcd sends no progress
+// (seen with 3.7), so that an idle one would look dead.
 func (s *Store) watch(ctx context.Context, rev int64) (reason string) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -154,7 +157,7 @@ func (s *Store) watch(ctx context.Context, rev int64) (reason string) {
 			}
 			seen = time.Now()
 			s.metrics.sawStore()
-			s.absorb(r.Events)
+			s.absorb(slices.DeleteFunc(r.Events, func(e *clientv3.Event) bool { return e.Kv.ModRevision <= rev }))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package etcdstore
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -122,9 +121,12 @@ func (s *Store) observe(ctx context.Context) {
 	tick := time.NewTicker(s.timing.observe)
 	defer tick.Stop()
 	for warned := false; ; {
-		if err := s.look(ctx, &warned); err != nil && !errors.Is(err, context.Canceled) {
-			s.log.Debug("asking etcd for its size failed", "error", err)
+		used, quota := s.size(ctx)
+		full := quota > 0 && float64(used) > fullAt*float64(quota)
+		if full && !warned {
+			s.log.Warn("the store of records is filling up; writes stop at the quota", "used_bytes", used, "quota_bytes", quota)
 		}
+		warned = full
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -133,19 +135,17 @@ func (s *Store) observe(ctx context.Context) {
 	}
 }
 
-func (s *Store) look(ctx context.Context, warned *bool) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timing.request)
-	defer cancel()
-	status, err := s.client.Status(ctx, s.client.Endpoints()[0])
-	if err != nil {
-		return err
+// size asks the members one after the other until one answers. etcd before 3.6 does not tell its quota: 0.
+func (s *Store) size(ctx context.Context) (used, quota int64) {
+	for _, endpoint := range s.client.Endpoints() {
+		ctx, cancel := context.WithTimeout(ctx, s.timing.request)
+		status, err := s.client.Status(ctx, endpoint)
+		cancel()
+		if err == nil {
+			s.metrics.database.Store(status.DbSize)
+			return status.DbSizeInUse, status.DbSizeQuota
+		}
+		s.log.Debug("asking etcd for its size failed", "error", err)
 	}
-	s.metrics.database.Store(status.DbSize)
-	quota := status.DbSizeQuota // etcd before 3.6 does not tell
-	full := quota > 0 && float64(status.DbSizeInUse) > fullAt*float64(quota)
-	if full && !*warned {
-		s.log.Warn("the store of records is filling up; writes stop at the quota", "used_bytes", status.DbSizeInUse, "quota_bytes", quota)
-	}
-	*warned = full
-	return nil
+	return 0, 0
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -84,10 +86,12 @@ type Store struct {
 	campaign sync.Mutex           // held while campaigning
 	term     atomic.Pointer[term] // the latest lead, nil when there was none
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
-	closed sync.Once
+	campaigns    context.Context // ends when Close begins
+	endCampaigns context.CancelCauseFunc
+	ctx          context.Context // ends when Close has given up the lead
+	cancel       context.CancelCauseFunc
+	wg           sync.WaitGroup
+	closed       sync.Once
 }
 
 var _ catalog.Records = (*Store)(nil)
@@ -102,6 +106,14 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.start(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// start starts the goroutines and blocks until the cache is filled. When it fails the store is closed.
+func (s *Store) start(ctx context.Context) (err error) {
 	ready := make(chan error, 1)
 	s.wg.Go(func() { s.follow(s.ctx, ready) })
 	s.wg.Go(func() { s.observe(s.ctx) })
@@ -112,10 +124,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if err != nil {
 		s.stop()
-		return nil, err
+		return err
 	}
 	s.clearReceipts(ctx)
-	return s, nil
+	return nil
 }
 
 func newStore(c Config) (*Store, error) {
@@ -141,6 +153,7 @@ func newStore(c Config) (*Store, error) {
 	}
 	s.slots = newSlots(s.keys.commits() + c.HubID + "/" + string(image.NewID()) + "/")
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.campaigns, s.endCampaigns = context.WithCancelCause(s.ctx)
 	var err error
 	if s.follower, err = newClient(c); err != nil {
 		return nil, err
@@ -154,10 +167,18 @@ func newStore(c Config) (*Store, error) {
 	return s, nil
 }
 
+// reconnect keeps the waits between attempts to connect short: by default they grow to two minutes, and a hub would
+// stay without its store for that long after etcd has come back.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 3 * time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
+
 func newClient(c Config) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints, TLS: c.TLS, Logger: zap.NewNop(),
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second, // servers allow a ping every 5 s
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(reconnect)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
@@ -169,6 +190,9 @@ func newClient(c Config) (*clientv3.Client, error) {
 // Unavailable. The cache can still be read.
 func (s *Store) Close() error {
 	s.closed.Do(func() {
+		s.endCampaigns(errClosed)
+		s.campaign.Lock() // a campaign under way has taken its candidate back when this returns
+		defer s.campaign.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), s.timing.settle)
 		defer cancel()
 		s.resign(ctx)

@@ -76,19 +76,34 @@ func open(t *testing.T, c Config) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closeAfter(t, s)
+	return s
+}
+
+func closeAfter(t *testing.T, s *Store) {
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 func TestConformance(t *testing.T) {
 	catalogtest.RunConformance(t, func(t *testing.T) catalog.Records { return open(t, config(t, "hub1")) })
 }
 
-// site returns a write of a site as s has it now.
+// eventually waits for something that etcd or a goroutine does in its own time.
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen in time")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// siteWrite returns a write of a site as s has it now.
 func siteWrite(s *Store, id, description string) catalog.Write {
 	k := catalog.Key{Kind: catalog.KindSite, ID: id}
 	w := catalog.Write{Key: k, Value: &storev1.Site{Id: id, Description: description}}

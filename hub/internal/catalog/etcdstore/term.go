@@ -69,7 +69,7 @@ func (s *Store) renew(t *term, renewed time.Time) {
 		case <-tick.C:
 			fence.Stop()
 		case <-fence.C:
-			s.log.Warn("the lead is given up: the lease could not be renewed")
+			s.log.Warn("the place in the election is given up: the lease could not be renewed")
 			return
 		case <-t.lost:
 			fence.Stop()
@@ -86,7 +86,7 @@ func (s *Store) renew(t *term, renewed time.Time) {
 		case err == nil:
 			renewed = sent
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
-			s.log.Warn("the lead is lost: the lease has expired or was revoked")
+			s.log.Warn("the place in the election is lost: the lease has expired or was revoked")
 			return
 		case s.ctx.Err() == nil:
 			s.log.Warn("renewing the lease failed", "error", err)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +23,12 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
-const (
-	quotaBytes = 2 << 30
-	// longestSocket is the longest path that the kernel takes for a unix socket, less its closing zero.
-	longestSocket = 107
-)
+// quotaBytes bounds the database. At the quota all writes stop until somebody makes room.
+const quotaBytes = 2 << 30
+
+// plainSocket matches paths that a unix socket can have: the kernel takes 107 bytes, and the client reads the path as part
+// of a URL without unescaping it.
+var plainSocket = regexp.MustCompile(`^[A-Za-z0-9/._-]{1,107}$`)
 
 // peerURL is what the member calls itself in its own database. Nobody ever dials it: there are no peers and no listener
 // for them. Being a constant it never has to change, wherever the data directory moves.
@@ -36,7 +38,7 @@ var peerURL = url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
 type Server struct {
 	etcd   *embed.Etcd
 	socket string
-	tmp    string // directory of the socket when the data directory's path is too long for one
+	tmp    string // directory of the socket when the data directory cannot have it
 	lock   io.Closer
 
 	quiet  atomic.Bool
@@ -62,7 +64,7 @@ func Start(ctx context.Context, dir string, log hclog.Logger) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, dir string, log hclog.Logger) (err error) {
-	if s.socket = filepath.Join(dir, "client.sock"); len(s.socket) > longestSocket {
+	if s.socket = filepath.Join(dir, "client.sock"); !plainSocket.MatchString(s.socket) {
 		if s.tmp, err = os.MkdirTemp("", "atoll-etcd-"); err != nil {
 			return err
 		}

@@ -1,0 +1,150 @@
+package etcdstore
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// proxy stands between a store and etcd and breaks their connections in chosen ways.
+type proxy struct {
+	t        *testing.T
+	target   string
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu       sync.Mutex
+	conns    map[net.Conn]struct{}
+	refusing bool
+	thaw     chan struct{} // not nil: nothing passes until it is closed
+	answers  []func()      // what to do with the coming answers that are larger than a ping, instead of passing them on
+	asked    []func()      // the same for requests
+}
+
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{t: t, target: strings.TrimPrefix(endpoints[0], "unix://"), listener: l, conns: map[net.Conn]struct{}{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.warm()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+// endpoints returns what the store connects to.
+func (p *proxy) endpoints() []string { return []string{"http://" + p.listener.Addr().String()} }
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("unix", p.target)
+		p.mu.Lock()
+		if err != nil || p.refusing {
+			_ = client.Close()
+			if err == nil {
+				_ = server.Close()
+			}
+			p.mu.Unlock()
+			continue
+		}
+		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+		p.mu.Unlock()
+		p.wg.Go(func() { p.pump(client, server, &p.asked) })
+		p.wg.Go(func() { p.pump(server, client, &p.answers) })
+	}
+}
+
+// smallest is more than HTTP/2 pings, settings and window updates need, and less than any request or answer of etcd here.
+const smallest = 60
+
+func (p *proxy) pump(from, to net.Conn, faults *[]func()) {
+	defer from.Close()
+	defer to.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		thaw := p.thaw
+		var fault func()
+		if n > smallest && len(*faults) > 0 {
+			fault, *faults = (*faults)[0], (*faults)[1:]
+		}
+		p.mu.Unlock()
+		if thaw != nil {
+			<-thaw
+		}
+		if fault != nil {
+			fault()
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// dropAnswer loses the next answer and breaks its connection, after calling before.
+func (p *proxy) dropAnswer(before func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers = append(p.answers, before)
+}
+
+// dropRequest loses the next request and breaks its connection, after calling before.
+func (p *proxy) dropRequest(before func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, before)
+}
+
+// freeze holds everything back until warm is called. Connections stay open.
+func (p *proxy) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.thaw == nil {
+		p.thaw = make(chan struct{})
+	}
+}
+
+func (p *proxy) warm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.thaw != nil {
+		close(p.thaw)
+		p.thaw = nil
+	}
+}
+
+// cut breaks all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+		delete(p.conns, c)
+	}
+}
+
+// refuse breaks all connections and, until called with false, all new ones.
+func (p *proxy) refuse(on bool) {
+	p.mu.Lock()
+	p.refusing = on
+	p.mu.Unlock()
+	if on {
+		p.cut()
+	}
+}
