@@ -46,9 +46,14 @@ func Fingerprint(cert *x509.Certificate) string {
 // Serial returns the serial number of a certificate in hex.
 func Serial(cert *x509.Certificate) string { return cert.SerialNumber.Text(16) }
 
-// RenewAt returns when a certificate should be replaced: after two thirds of its lifetime.
+// RenewAt returns when a certificate of this package should be replaced: two thirds of the way from when it was issued,
+// which is a little after its NotBefore, to its end.
 func RenewAt(cert *x509.Certificate) time.Time {
-	return cert.NotBefore.Add(cert.NotAfter.Sub(cert.NotBefore) * 2 / 3)
+	issued := cert.NotBefore.Add(backdate)
+	if issued.After(cert.NotAfter) {
+		return cert.NotAfter
+	}
+	return issued.Add(cert.NotAfter.Sub(issued) * 2 / 3)
 }
 
 func newSerial() (*big.Int, error) {

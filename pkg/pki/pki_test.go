@@ -314,3 +314,17 @@ func TestServerCertificateIsReplaced(t *testing.T) {
 		t.Errorf("not valid after the clock was set back: %v", err)
 	}
 }
+
+func TestRenewAt(t *testing.T) {
+	ca := testCA(t)
+	key, _ := NewKey()
+	for _, life := range []time.Duration{time.Second, 30 * time.Second, time.Hour, 30 * 24 * time.Hour} {
+		cert, err := ca.IssueAgent("dcn0", &key.PublicKey, t0, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := RenewAt(cert).Sub(t0); got != life*2/3 {
+			t.Errorf("a certificate for %v is renewed after %v", life, got)
+		}
+	}
+}

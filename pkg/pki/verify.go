@@ -29,7 +29,7 @@ func VerifyAgent(now time.Time, cas []*x509.Certificate, cert *x509.Certificate)
 	switch {
 	case now.Before(cert.NotBefore):
 		return "", fault.New(fault.Unauthenticated, "CERT_NOT_YET_VALID",
-			"the certificate is valid from %s on and the hub's clock says %s; check both clocks", stamp(cert.NotBefore), stamp(now))
+			"the certificate is valid from %s on, but the clock of the machine that checked it says %s; check both clocks", stamp(cert.NotBefore), stamp(now))
 	case now.After(cert.NotAfter):
 		return "", fault.New(fault.Unauthenticated, "CERT_EXPIRED", "the certificate expired at %s; the agent must join again", stamp(cert.NotAfter))
 	}

@@ -81,7 +81,7 @@ func (k *Keeper) load() error {
 }
 
 // use makes id the current identity and plans its renewal, spread over a tenth of the time left so that agents that joined
-// together do not renew together.
+// together do not renew together, and not at once even if the clocks disagree so much that it seems due.
 func (k *Keeper) use(id *pki.Identity, info fs.FileInfo) {
 	k.mu.Lock()
 	k.current = id
@@ -90,6 +90,10 @@ func (k *Keeper) use(id *pki.Identity, info fs.FileInfo) {
 	left := id.Cert.NotAfter.Sub(at)
 	k.seen = info
 	k.due = at.Add(rand.N(left/10 + 1))
+	now := k.Now()
+	if soon := now.Add(min(time.Minute, id.Cert.NotAfter.Sub(now)/4)); k.due.Before(soon) {
+		k.due = soon
+	}
 	k.backoff = retry.Policy{Initial: max(look, min(left/64, time.Minute)), Max: max(2*look, min(left/8, time.Hour))}.Backoff()
 }
 

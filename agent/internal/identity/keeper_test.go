@@ -35,6 +35,20 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// TestRenewalsDoNotFollowEachOther checks that an agent whose clock runs far ahead does not renew without end.
+func TestRenewalsDoNotFollowEachOther(t *testing.T) {
+	h, _, k, _ := joined(t)
+	ahead := &clock{t: h.clock.now().Add(life * 9 / 10)}
+	k.Now = ahead.now
+	for range 10 * 60 {
+		k.step(t.Context())
+		ahead.advance(time.Second)
+	}
+	if n := h.asked() - 1; n < 5 || n > 11 {
+		t.Errorf("renewed %d times in 10 minutes", n)
+	}
+}
+
 // TestRenewIsRepeated checks that a hub that is away or refuses is asked again, with growing waits, and soon enough.
 func TestRenewIsRepeated(t *testing.T) {
 	h, _, k, log := joined(t)
