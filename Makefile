@@ -16,7 +16,9 @@ PROTOC_GEN_GO_VERSION := v1.36.10
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GO_BUILD := go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+# Go stamps the commit by itself where git answers; elsewhere (a tarball, a checkout of another user) it would fail.
+BUILDVCS := $(shell git rev-parse -q --verify HEAD >/dev/null 2>&1 && echo true || echo false)
+GO_BUILD := go build -trimpath -buildvcs=$(BUILDVCS) -ldflags "-s -w -X main.version=$(VERSION)"
 
 # The agent is linked with librbd where its headers are installed. go-ceph has to be told about older releases by a tag;
 # librbd.h says which one it is: 1.16 is Pacific, 1.17 is Quincy, newer ones need no tag.

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Measures copies of one image from the central cluster to one and to three sites, by Atoll and by the tools people use
+# today, in turn and on the same real clusters. Prints a report in Markdown; raw figures stay in .build/bench/results.tsv.
+#
+#   BENCH_RUNS=5     runs of each tool; the report shows medians
+#   BENCH_GIB=1      random data in the image, which is four times as long
+#   BENCH_EMPTY=100  length in GiB of the empty image; 0 skips that part
+#   BENCH_TOOLS=...  only these tools, see below
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+runs=${BENCH_RUNS:-5}
+gib=${BENCH_GIB:-1}
+empty_gib=${BENCH_EMPTY:-100}
+tools=${BENCH_TOOLS:-atoll_unix atoll_tls diff_parallel diff_sequential plain_parallel qemu_parallel}
+sites=(dcn0 dcn1 dcn2)
+image_bytes=$((gib * 4 << 30))
+source_image=source
+target=target
+
+work=$PWD/.build/bench
+results=$work/results.tsv
+mkdir -p "$work"
+lab=$(mktemp -d "$work/lab.XXXXXX")
+sockets=$(mktemp -d) # paths of sockets must be short
+
+# shellcheck source=e2e/bench/measure.sh
+. e2e/bench/measure.sh
+# shellcheck source=e2e/bench/rivals.sh
+. e2e/bench/rivals.sh
+# shellcheck source=e2e/bench/atoll.sh
+. e2e/bench/atoll.sh
+
+stop() {
+	local code=$?
+	trap - EXIT INT TERM
+	atoll_stop || code=1
+	e2e/lab/ceph.sh down "$lab" >&2 || code=1
+	rm -rf "$work"/*.raw "$sockets"
+	exit "$code"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '%s\n' "$*" >&2; }
+
+# make_image writes a raw file: runs of 64 MiB of random data, each followed by three times as much of nothing.
+make_image() {
+	local file=$1 i
+	rm -f "$file"
+	truncate -s "$image_bytes" "$file"
+	for ((i = 0; i < gib * 16; i++)); do
+		dd if=/dev/urandom of="$file" bs=4M count=16 seek=$((i * 64)) conv=notrunc status=none
+	done
+}
+
+# daemons prints the pids of all Ceph daemons.
+daemons() {
+	local name
+	for name in central "${sites[@]}"; do
+		cat "$lab/$name/run/mon.pid" "$lab/$name/run/osd.pid"
+	done
+}
+
+# checksum CLUSTER IMAGE prints the SHA-256 of a snapshot as rbd reads it.
+checksum() { r "$1" export --no-progress "images/$2@snap" - | sha256sum | cut -d' ' -f1; }
+
+# once TOOL SITE... measures one copy and adds a line to the results.
+once() {
+	local tool=$1 began ended cpu0 cpu1 children0 children1 read0 read1
+	shift
+	local -a pids
+	sync
+	sleep 1 # let the OSDs finish what the run before left behind
+	[[ $tool != atoll_* ]] || atoll_prepare "$tool" "$@"
+	mapfile -t pids < <(daemons; [[ $tool != atoll_* ]] || atoll_pids)
+	read0=$(osd_read_bytes "$sockets/osd")
+	children0=$(cpu_of_children)
+	cpu0=$(cpu_of "${pids[@]}")
+	began=$(now)
+	"$tool" "$@" >>"$work/tools.log" 2>&1
+	ended=$(now)
+	cpu1=$(cpu_of "${pids[@]}")
+	children1=$(cpu_of_children)
+	read1=$(osd_read_bytes "$sockets/osd")
+	printf '%s\t%d\t%s\t%s\t%s\n' "$tool" $# "$(minus "$ended" "$began")" \
+		"$(plus "$(minus "$cpu1" "$cpu0")" "$(minus "$children1" "$children0")")" $((read1 - read0)) | tee -a "$results" >&2
+}
+
+# compare TOOL SITE... checks that every copy is the source, once per tool.
+compare() {
+	local tool=$1 site name=$target
+	shift
+	[[ $tool != atoll_* ]] || name=$source_image
+	for site in "$@"; do
+		[[ $(checksum "$site" "$name") == "$source_sum" ]] || { say "$tool: the copy at $site differs"; exit 1; }
+	done
+}
+
+main() {
+	local run tool count
+	: >"$results"
+	: >"$work/tools.log"
+	say "starting four clusters"
+	LAB_OSD_SIZE=40G e2e/lab/ceph.sh up "$lab" central "${sites[@]}" >&2
+	# The counters of the central OSD are read through its admin socket, which the lab leaves off.
+	sed -i "/^\[osd\]/a admin socket = $sockets/osd" "$lab/central/ceph.conf"
+	e2e/lab/ceph.sh osd-stop "$lab" central
+	e2e/lab/ceph.sh osd-start "$lab" central
+	say "making an image of $((gib * 4)) GiB with $gib GiB of random data"
+	make_image "$work/source.raw"
+	source_sum=$(sha256sum <"$work/source.raw" | cut -d' ' -f1)
+	atoll_start
+	atoll_import "$work/source.raw"
+	rm "$work/source.raw"
+	say "tool, sites, seconds, CPU seconds, bytes read from central"
+	for ((run = 1; run <= runs; run++)); do
+		for count in 1 ${#sites[@]}; do
+			for tool in $tools; do
+				[[ $count == 1 && $tool == diff_sequential ]] && continue # the same as diff_parallel
+				once "$tool" "${sites[@]:0:count}"
+				((run > 1 || count == 1)) || compare "$tool" "${sites[@]:0:count}"
+				if [[ $tool == atoll_* ]]; then
+					atoll_wipe "${sites[@]:0:count}"
+				else
+					wipe "${sites[@]:0:count}"
+				fi
+			done
+		done
+	done
+	atoll_memory >"$work/memory.tsv"
+	: >"$work/empty.tsv"
+	((empty_gib == 0)) || atoll_empty >"$work/empty.tsv"
+	e2e/bench/report.sh "$work"
+}
+
+main
