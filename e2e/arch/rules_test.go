@@ -72,7 +72,6 @@ var treeRules = []treeRule{
 	{"pkg-below", "pkg/...", "agent/...", "packages in pkg know no process"},
 	{"hub-agent", "hub/...", "agent/...", "they meet on the wire only"},
 	{"agent-hub", "agent/...", "hub/...", "they meet on the wire only"},
-	{"api-link", "hub/internal/api/...", "proto/gen/go/atoll/agent/...", "the public API and the agent link evolve apart"},
 	{"agent-api", "agent/...", "proto/gen/go/atoll/hub/...", "agents speak the link only"},
 	{"cli-link", "pkg/ctl/...", "proto/gen/go/atoll/agent/...", "the CLI is a pure client of the public API"},
 }
