@@ -257,7 +257,12 @@ func TestPoolComesAndGoes(t *testing.T) {
 			"list": func() error { _, err := pool.List(t.Context()); return err },
 			"open": func() error { _, err := pool.Open(t.Context(), "image"); return err },
 		} {
-			wantFault(t, what+" in round "+strconv.Itoa(round), call(), fault.Precondition, "POOL_MISSING")
+			eventually(t, 10*time.Second, what+" in round "+strconv.Itoa(round), func() error { // the OSD hears of it a little later
+				if err := call(); fault.ReasonOf(err) != "POOL_MISSING" {
+					return fmt.Errorf("want POOL_MISSING, not %v", err)
+				}
+				return nil
+			})
 		}
 	}
 }

@@ -27,6 +27,7 @@ type Pool struct {
 
 	mu         sync.Mutex
 	current    *session
+	sessions   int // connections that have not been shut down
 	dialing    *dial
 	asking     *asking
 	lastReason string // of the last failed connect, to log changes only
@@ -75,7 +76,12 @@ func (p *Pool) Close() error {
 	if !p.calls.wait(min(p.config.OSDTimeout, 5*time.Second)) {
 		return fault.New(fault.Unavailable, "STORE_UNREACHABLE", "the Ceph cluster does not answer; calls are still waiting for it")
 	}
-	p.forgetClients()
+	p.mu.Lock()
+	open := p.sessions
+	p.mu.Unlock()
+	if open == 0 { // images that were not closed keep their watches
+		p.forgetClients()
+	}
 	return nil
 }
 

@@ -74,6 +74,9 @@ func (p *Pool) connect(d *dial) {
 	p.dialing = nil
 	d.err = err
 	defer close(d.done)
+	if err == nil {
+		p.sessions++
+	}
 	switch {
 	case err != nil:
 		if reason := fault.ReasonOf(err); reason != p.lastReason { // once, not at every attempt
@@ -81,10 +84,9 @@ func (p *Pool) connect(d *dial) {
 			p.config.Log.Warn("cannot connect to the Ceph cluster", "pool", p.config.Pool, "reason", reason, "error", err)
 		}
 	case p.closed:
-		s.refs = 1
-		s.retired = true
-		go p.release(s)
+		s.refs, s.retired = 1, true
 		d.err = closed("store")
+		p.calls.begin("disconnect", p.config.MountTimeout, func() { p.release(s) })
 	default:
 		s.refs = 1
 		p.current, p.lastReason = s, ""
@@ -190,5 +192,8 @@ func (p *Pool) release(s *session) {
 	if last {
 		s.ioctx.Destroy()
 		s.conn.Shutdown()
+		p.mu.Lock()
+		p.sessions--
+		p.mu.Unlock()
 	}
 }
