@@ -219,7 +219,7 @@ func TestCSR(t *testing.T) {
 }
 
 // handshake connects a client to a server over a pipe and returns what each side says.
-func handshake(t *testing.T, server, client *tls.Config) (s, c error, state tls.ConnectionState) {
+func handshake(t *testing.T, server, client *tls.Config) (state tls.ConnectionState, s, c error) {
 	t.Helper()
 	a, b := net.Pipe()
 	srv, cli := tls.Server(a, server), tls.Client(b, client)
@@ -237,7 +237,7 @@ func handshake(t *testing.T, server, client *tls.Config) (s, c error, state tls.
 		_, c = cli.Read(make([]byte, 1))
 	}
 	_ = b.Close()
-	return <-done, c, srv.ConnectionState()
+	return srv.ConnectionState(), <-done, c
 }
 
 func TestTLS(t *testing.T) {
@@ -262,7 +262,7 @@ func TestTLS(t *testing.T) {
 		{"join", ca.ServerConfig(now, "h2"), JoinConfig(now, ca.Fingerprint(), "h2"), ""},
 		{"join another hub", other.ServerConfig(now, "h2"), JoinConfig(now, ca.Fingerprint(), "h2"), "HUB_FOREIGN"},
 	} {
-		_, err, _ := handshake(t, c.server, c.client)
+		_, _, err := handshake(t, c.server, c.client)
 		if c.reason == "" && err != nil || c.reason != "" && fault.ReasonOf(err) != c.reason {
 			t.Errorf("%s: got %v", c.name, err)
 		}
@@ -272,7 +272,7 @@ func TestTLS(t *testing.T) {
 	server, client := ca.ServerConfig(now, "http/1.1"), ClientConfig(now, get, "http/1.1")
 	for _, site := range []string{"dcn0", "dcn1"} {
 		current = agent(t, ca, site)
-		s, c, state := handshake(t, server, client)
+		state, s, c := handshake(t, server, client)
 		if s != nil || c != nil {
 			t.Fatal(s, c)
 		}
@@ -286,7 +286,7 @@ func TestTLS(t *testing.T) {
 	// TLS 1.2 is refused.
 	old := ClientConfig(now, get, "h2")
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	if _, err, _ := handshake(t, server, old); err == nil {
+	if _, _, err := handshake(t, server, old); err == nil {
 		t.Error("TLS 1.2 was accepted")
 	}
 }

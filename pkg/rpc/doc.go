@@ -14,7 +14,7 @@ const MaxMessage = 4 << 20
 const (
 	clientPing     = 30 * time.Second
 	clientPingWait = 10 * time.Second
-	serverPingMin  = 15 * time.Second
+	serverPingGap  = 15 * time.Second
 	serverPing     = 30 * time.Second
 	serverPingWait = 10 * time.Second
 )

@@ -16,6 +16,7 @@ type refusals struct {
 	last *atomic.Pointer[fault.Error]
 }
 
+// ClientHandshake implements credentials.TransportCredentials.
 func (r refusals) ClientHandshake(ctx context.Context, authority string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := r.TransportCredentials.ClientHandshake(ctx, authority, c)
 	e, _ := fault.As(err)
@@ -23,6 +24,7 @@ func (r refusals) ClientHandshake(ctx context.Context, authority string, c net.C
 	return conn, info, err
 }
 
+// Clone implements credentials.TransportCredentials.
 func (r refusals) Clone() credentials.TransportCredentials {
 	return refusals{r.TransportCredentials.Clone(), r.last}
 }
@@ -41,6 +43,7 @@ type watched struct {
 	failed func(address string, err error)
 }
 
+// ServerHandshake implements credentials.TransportCredentials.
 func (w watched) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := w.TransportCredentials.ServerHandshake(c)
 	if err != nil {
@@ -49,6 +52,7 @@ func (w watched) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, er
 	return conn, info, err
 }
 
+// Clone implements credentials.TransportCredentials.
 func (w watched) Clone() credentials.TransportCredentials {
 	return watched{w.TransportCredentials.Clone(), w.failed}
 }

@@ -64,9 +64,10 @@ func guard(ctx context.Context, call func() (any, error)) (res any, err error) {
 // contextStream is a server stream with another context.
 type contextStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // a stream carries its context, and this is one
 }
 
+// Context returns the replaced context.
 func (s contextStream) Context() context.Context { return s.ctx }
 
 // WithContext returns the stream with its context replaced by one derived from it.
@@ -78,7 +79,9 @@ func (r refusals) unary(ctx context.Context, method string, req, res any, cc *gr
 	return r.explain(FromStatus(next(withOutgoingID(ctx), method, req, res, cc, opts...)))
 }
 
-func (r refusals) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (r refusals) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer,
+	opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	s, err := next(withOutgoingID(ctx), desc, cc, method, opts...)
 	if err != nil {
 		return nil, r.explain(FromStatus(err))
@@ -89,10 +92,17 @@ func (r refusals) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cl
 // faultStream is a client stream whose errors are fault errors.
 type faultStream struct{ grpc.ClientStream }
 
+// Header implements grpc.ClientStream.
 func (s faultStream) Header() (metadata.MD, error) {
 	md, err := s.ClientStream.Header()
 	return md, FromStatus(err)
 }
-func (s faultStream) CloseSend() error    { return FromStatus(s.ClientStream.CloseSend()) }
+
+// CloseSend implements grpc.ClientStream.
+func (s faultStream) CloseSend() error { return FromStatus(s.ClientStream.CloseSend()) }
+
+// SendMsg implements grpc.ClientStream.
 func (s faultStream) SendMsg(m any) error { return FromStatus(s.ClientStream.SendMsg(m)) }
+
+// RecvMsg implements grpc.ClientStream.
 func (s faultStream) RecvMsg(m any) error { return FromStatus(s.ClientStream.RecvMsg(m)) }

@@ -24,7 +24,10 @@ func TestClassesGolden(t *testing.T) {
 	var b strings.Builder
 	for class := fault.Internal; class <= fault.Corrupt; class++ {
 		s, _ := status.FromError(ToStatus(fault.Wrap(errors.New("secret"), class, "SOME_REASON", "the message")))
-		info := s.Details()[0].(*errdetails.ErrorInfo)
+		info, ok := s.Details()[0].(*errdetails.ErrorInfo)
+		if !ok {
+			t.Fatalf("%v: first detail is %T", class, s.Details()[0])
+		}
 		fmt.Fprintf(&b, "%-16s %2d %-18s %s/%s %q\n", class, Code(class), s.Code(), info.GetDomain(), info.GetReason(), s.Message())
 	}
 	const golden = "testdata/classes.golden"
@@ -102,7 +105,7 @@ func TestFromStatusOfLocalErrors(t *testing.T) {
 	if !errors.Is(FromStatus(status.Error(codes.Canceled, "x")), context.Canceled) {
 		t.Error("a cancelled call is not context.Canceled")
 	}
-	if FromStatus(io.EOF) != io.EOF || FromStatus(nil) != nil {
+	if !errors.Is(FromStatus(io.EOF), io.EOF) || FromStatus(nil) != nil {
 		t.Error("nil or io.EOF changed")
 	}
 }
@@ -116,7 +119,8 @@ func TestToStatusIsBounded(t *testing.T) {
 	if len(s.Message()) > mostMessage+3 || len(s.Details()) != 2 {
 		t.Errorf("message of %d bytes, %d details", len(s.Message()), len(s.Details()))
 	}
-	if n := len(s.Details()[1].(*errdetails.BadRequest).GetFieldViolations()); n != mostFields {
+	bad, _ := s.Details()[1].(*errdetails.BadRequest)
+	if n := len(bad.GetFieldViolations()); n != mostFields {
 		t.Errorf("%d fields", n)
 	}
 }

@@ -60,7 +60,8 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 		Log: log, Registry: registry, Now: time.Now,
 	})
 	session := link.New(link.Config{
-		Dial: func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) }, Replicas: manager, Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
+		Dial:     func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) },
+		Replicas: manager, Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
 	observe(registry, session, keeper)
 	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
@@ -116,8 +117,7 @@ func makeState(dir string) error {
 
 // plain returns what the system says about a file, without the file's path.
 func plain(err error) error {
-	var e *os.PathError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
 		return e.Err
 	}
 	return err

@@ -80,8 +80,7 @@ func parse(b []byte) (*Config, error) {
 
 // decodeError names the field that an error of the decoder is about.
 func decodeError(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if wrong.Field == "" {
 			return fault.BadField("config", "must be fields with values, not a %s", wrong.Value)
 		}

@@ -26,7 +26,7 @@ var errUsage = errors.New("see atoll-agent --help")
 func Main(ctx context.Context, version string) int {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return report(os.Stderr, command(telemetry.Version(version)).ExecuteContext(ctx))
+	return report(os.Stderr, command(telemetry.Version(version)).ExecuteContext(ctx)) //nolint:contextcheck // cobra hands ctx on
 }
 
 // report says what went wrong, if anything, and returns the exit code.

@@ -49,7 +49,7 @@ func openPools(ctx context.Context, stateDir string, stores []StoreConfig, log h
 
 func openPool(ctx context.Context, stateDir string, s StoreConfig, log hclog.Logger) (rbd.Pool, error) {
 	if s.Driver == driverFile {
-		return filerbd.Open(s.Path)
+		return filerbd.Open(s.Path) //nolint:contextcheck // looks at one local directory
 	}
 	c := cephrbd.Config{
 		ConfFile: s.CephConf, User: s.User, Pool: s.Pool, Log: log.Named("ceph"),

@@ -69,7 +69,7 @@ func startHub(t *testing.T, c *clock) *fakeHub {
 		t.Fatal(err)
 	}
 	h.addr = l.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx, l) }()
 	t.Cleanup(func() {

@@ -89,7 +89,7 @@ func (k *Keeper) use(id *pki.Identity, info fs.FileInfo) {
 	at := pki.RenewAt(id.Cert)
 	left := id.Cert.NotAfter.Sub(at)
 	k.seen = info
-	k.due = at.Add(rand.N(left/10 + 1))
+	k.due = at.Add(rand.N(left/10 + 1)) //nolint:gosec // no secret
 	now := k.Now()
 	if soon := now.Add(min(time.Minute, id.Cert.NotAfter.Sub(now)/4)); k.due.Before(soon) {
 		k.due = soon

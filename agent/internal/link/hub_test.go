@@ -50,7 +50,7 @@ func startHub(t *testing.T, addr string) *fakeHub {
 	h := &fakeHub{t: t, addr: l.Addr().String(), scripts: make(chan script, 100)}
 	server := rpc.NewServer(rpc.ServerOptions{Log: hclog.NewNullLogger()})
 	agentv1.RegisterSessionServiceServer(server, h)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx, l) }()
 	h.stop = sync.OnceFunc(func() {
@@ -199,7 +199,7 @@ func startAgent(t *testing.T, addr string, adjust func(*agent)) *agent {
 	if adjust != nil {
 		adjust(a)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	a.stop = sync.OnceFunc(func() {

@@ -99,7 +99,7 @@ func (l *Link) Run(ctx context.Context) error {
 	for {
 		welcomed, err := l.session(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 		l.setState(err)
 		l.Replicas.Offline()
@@ -117,7 +117,7 @@ func (l *Link) Run(ctx context.Context) error {
 			wait = bye.after
 		}
 		if retry.Sleep(ctx, wait) != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 	}
 }

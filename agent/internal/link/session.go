@@ -68,13 +68,13 @@ func (l *Link) session(ctx context.Context) (welcomed bool, err error) {
 	l.setState(nil)
 	beat := w.HeartbeatInterval.AsDuration()
 	watchdog.Reset(silences * beat)
-	written := make(chan error, 1)
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		err := l.write(ctx, st, first.SessionEpoch, beat)
 		if err != nil && !errors.Is(err, io.EOF) { // EOF: the stream has ended, and the reader learns why
 			cancel(err)
 		}
-		written <- err
 	}()
 	err = l.read(st, first.SessionEpoch, func() { watchdog.Reset(silences * beat) })
 	err = ended(ctx, err)

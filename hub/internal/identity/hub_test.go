@@ -93,7 +93,7 @@ func startHub(t *testing.T, sites ...image.SiteID) *hub {
 		t.Fatal(err)
 	}
 	h.link = l.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx, l) }()
 	h.frames = httptest.NewUnstartedServer(h.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -76,7 +76,7 @@ func (r *refusals) noteSite(claimed image.SiteID, address string, err error) {
 		clear(r.logged)
 	}
 	r.logged[key] = now
-	r.log.Warn("agent refused", "reason", reason, "message", fault.Public(err), "claimed_site", string(claimed), "address", address)
+	r.log.Warn("agent refused", "reason", reason, "error", err, "claimed_site", string(claimed), "address", address)
 }
 
 func (r *refusals) last(site image.SiteID) (string, time.Time) {

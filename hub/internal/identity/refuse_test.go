@@ -11,6 +11,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/pki"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
 // get fetches from the frames port and returns the status, the body and whether the hub closes the connection.
@@ -178,7 +179,9 @@ func TestAgentOfAnotherHub(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the hub has not noticed")
 		}
-		time.Sleep(time.Millisecond)
+		if err := retry.Sleep(t.Context(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

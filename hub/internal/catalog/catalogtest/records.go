@@ -118,12 +118,18 @@ func (r *Records) apply(w catalog.Write) {
 	}
 }
 
+// as returns the message of a record whose kind is known.
+func as[M proto.Message](rec record) M {
+	m, _ := rec.msg.(M)
+	return m
+}
+
 // one returns a record of a known kind.
 func one[M proto.Message](r *Records, k catalog.Key) (msg M, rev int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rec, ok := r.records[k]; ok {
-		return rec.msg.(M), rec.rev
+		return as[M](rec), rec.rev
 	}
 	return msg, 0
 }
@@ -134,14 +140,14 @@ func many[M proto.Message](r *Records, kind catalog.Kind, match func(M) bool, co
 	defer r.mu.Unlock()
 	var found []record
 	for k, rec := range r.records {
-		if k.Kind == kind && match(rec.msg.(M)) {
+		if k.Kind == kind && match(as[M](rec)) {
 			found = append(found, rec)
 		}
 	}
-	slices.SortFunc(found, func(a, b record) int { return compare(a.msg.(M), b.msg.(M)) })
+	slices.SortFunc(found, func(a, b record) int { return compare(as[M](a), as[M](b)) })
 	msgs, revs := make([]M, len(found)), make([]int64, len(found))
 	for i, rec := range found {
-		msgs[i], revs[i] = rec.msg.(M), rec.rev
+		msgs[i], revs[i] = as[M](rec), rec.rev
 	}
 	return msgs, revs
 }

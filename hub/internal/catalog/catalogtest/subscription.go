@@ -35,8 +35,10 @@ func (s *subscription) add(k catalog.Key) {
 	}
 }
 
+// C receives a value when Take has something to return.
 func (s *subscription) C() <-chan struct{} { return s.ready }
 
+// Take returns and forgets the keys that have changed.
 func (s *subscription) Take() (keys []catalog.Key, reset bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,6 +47,7 @@ func (s *subscription) Take() (keys []catalog.Key, reset bool) {
 	return keys, false
 }
 
+// Close ends the subscription.
 func (s *subscription) Close() {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
