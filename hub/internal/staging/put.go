@@ -92,14 +92,22 @@ func (a *Area) beginPut(ctx context.Context, id image.ID, index int) (*content, 
 
 // checkFrame returns a Corrupt error unless b is the frame of a chunk with the digest and length.
 func checkFrame(b []byte, digest manifest.Digest, length int) error {
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
-	raw, err := frame.Decode(b, *buf)
+	h, err := frame.ParseHeader(b)
 	if err != nil {
 		return err
 	}
-	if len(raw) != length {
-		return fault.New(fault.Corrupt, frame.ReasonCorrupt, "frame: the chunk has %d bytes, not %d", len(raw), length)
+	if h.Raw != length {
+		return fault.New(fault.Corrupt, frame.ReasonCorrupt, "frame: the chunk has %d bytes, not %d", h.Raw, length)
+	}
+	var into []byte
+	if h.Codec != frame.Raw {
+		buf := scratch.Get().(*[]byte)
+		defer scratch.Put(buf)
+		into = *buf
+	}
+	raw, err := frame.Decode(b, into)
+	if err != nil {
+		return err
 	}
 	return frame.Verify(raw, digest)
 }

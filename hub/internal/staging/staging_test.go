@@ -101,8 +101,7 @@ func write(t testing.TB, a *Area, id image.ID, chunks ...[]byte) manifest.Digest
 }
 
 // encoded returns the raw frame of a chunk.
-func encoded(t testing.TB, chunk []byte) []byte {
-	t.Helper()
+func encoded(t interface{ Fatal(...any) }, chunk []byte) []byte {
 	b, err := frame.Encode(nil, chunk, frame.Raw)
 	if err != nil {
 		t.Fatal(err)
