@@ -15,14 +15,15 @@ import (
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
-// Data returns size bytes in which dataMiB MiB are random, spread in stretches, and the rest is zero; and their SHA-256.
+// Data returns size bytes in which dataMiB MiB, in whole chunks of 4 MiB that are spread evenly, are random and the rest
+// is zero; and their SHA-256.
 func Data(size int64, dataMiB int) (data []byte, sum string) {
 	data = make([]byte, size)
-	const stretch = 1 << 20
-	places := int(size / stretch)
+	const stretch = 4 << 20
+	places, filled := int(size/stretch), dataMiB/4
 	r := rand.NewChaCha8([32]byte{byte(size), byte(dataMiB)})
-	for i := range dataMiB {
-		at := i * places / max(dataMiB, 1) * stretch
+	for i := range filled {
+		at := i * places / filled * stretch
 		_, _ = r.Read(data[at : at+stretch]) // never fails
 	}
 	h := sha256.Sum256(data)

@@ -3,12 +3,15 @@
 package lab
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,11 +31,12 @@ type Lab struct {
 	Agents map[string]*Process
 	Client *client.Client
 
-	ceph  string // directory of the clusters
-	bin   string // directory of the programs
-	api   string
-	link  string
-	flags []string
+	ceph    string // directory of the clusters
+	bin     string // directory of the programs
+	api     string
+	link    string
+	metrics string
+	flags   []string
 }
 
 // New starts a lab. Without ATOLL_TEST_CEPH_DIR and ATOLL_TEST_BIN, which e2e/ci/test.sh sets, the test is skipped; with
@@ -54,7 +58,7 @@ func New(t *testing.T, hubFlags ...string) *Lab {
 		l.empty(s)
 		t.Cleanup(func() { l.empty(s) })
 	}
-	l.api, l.link = freeAddress(t), freeAddress(t)
+	l.api, l.link, l.metrics = freeAddress(t), freeAddress(t), freeAddress(t)
 	var err error
 	if l.Client, err = client.New(l.api, client.Options{}); err != nil {
 		t.Fatal(err)
@@ -88,7 +92,7 @@ func (l *Lab) StartHub() {
 	l.T.Helper()
 	args := append([]string{
 		"--data-dir", filepath.Join(l.Dir, "hub"), "--grpc-addr", l.api, "--link-addr", l.link,
-		"--frames-addr", "127.0.0.1:0", "--metrics-addr", "", "--log-level", "debug",
+		"--frames-addr", "127.0.0.1:0", "--metrics-addr", l.metrics,
 	}, l.flags...)
 	l.Hub = start(l.T, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
 	Eventually(l.T, time.Minute, "the hub answers", func() error {
@@ -114,7 +118,6 @@ hub:
   link: %q
   frames: %q
 state_dir: %q
-log_level: debug
 stores:
   - id: %s
     driver: ceph
@@ -192,6 +195,32 @@ func (l *Lab) Ctl(args ...string) (out, errs string, code int) {
 	cmd.Stdout, cmd.Stderr = &o, &e
 	_ = cmd.Run() // the exit code tells
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// Metric returns the sum of all series of one of the hub's metrics.
+func (l *Lab) Metric(name string) float64 {
+	l.T.Helper()
+	req, err := http.NewRequestWithContext(l.T.Context(), http.MethodGet, "http://"+l.metrics+"/metrics", http.NoBody)
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var sum float64
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		series, value, _ := strings.Cut(s.Text(), " ")
+		if base, _, _ := strings.Cut(series, "{"); base == name {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				l.T.Fatal(err)
+			}
+			sum += v
+		}
+	}
+	return sum
 }
 
 // Log returns what a process has logged: "hub" or a site.

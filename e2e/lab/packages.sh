@@ -6,7 +6,6 @@ declare -A sets=(
 	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates'
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
-	[image]='grub-pc-bin grub-common e2fsprogs fdisk'
 )
 
 usage() {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -71,6 +72,20 @@ func (p *Process) Stop() {
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		p.t.Fatalf("exit code %d", code)
 	}
+}
+
+// Received returns how many bytes the process has read from files and sockets so far, by the kernel's count.
+func (p *Process) Received() int64 {
+	p.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var n int64
+	if _, err := fmt.Sscanf(string(b), "rchar: %d", &n); err != nil {
+		p.t.Fatal(err)
+	}
+	return n
 }
 
 // Exited returns a channel that is closed when the process has ended.

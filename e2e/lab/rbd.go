@@ -44,9 +44,15 @@ func (l *Lab) Holds(site, id string) bool {
 // Sum returns the SHA-256 of an image's published snapshot, as `rbd export` reads it.
 func (l *Lab) Sum(site, id string) string {
 	l.T.Helper()
+	return l.SumOf(site, "images/"+id+"@snap")
+}
+
+// SumOf returns the SHA-256 of any image or snapshot.
+func (l *Lab) SumOf(site, spec string) string {
+	l.T.Helper()
 	ctx, cancel := context.WithTimeout(l.T.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "rbd", "-c", l.Conf(site), "export", "--no-progress", "images/"+id+"@snap", "-")
+	cmd := exec.CommandContext(ctx, "rbd", "-c", l.Conf(site), "export", "--no-progress", spec, "-")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -96,11 +102,22 @@ func (l *Lab) empty(site string) {
 // Ceph runs the ceph command as the administrator of a site's cluster.
 func (l *Lab) Ceph(site string, args ...string) string {
 	l.T.Helper()
+	return l.admin(site, "ceph", args)
+}
+
+// Rados runs the rados command as the administrator of a site's cluster.
+func (l *Lab) Rados(site string, args ...string) string {
+	l.T.Helper()
+	return l.admin(site, "rados", args)
+}
+
+func (l *Lab) admin(site, program string, args []string) string {
+	l.T.Helper()
 	ctx, cancel := context.WithTimeout(l.T.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ceph", append([]string{"-c", l.Conf(site)}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, append([]string{"-c", l.Conf(site)}, args...)...).Output()
 	if err != nil {
-		l.T.Fatalf("ceph %s at %s: %v\n%s", strings.Join(args, " "), site, err, out)
+		l.T.Fatalf("%s %s at %s: %v", program, strings.Join(args, " "), site, err)
 	}
 	return strings.TrimSpace(string(out))
 }
