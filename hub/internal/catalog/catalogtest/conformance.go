@@ -18,6 +18,7 @@ import (
 // RunConformance checks an implementation of catalog.Records against the interface's promises. open returns an empty
 // store and closes it with the test's cleanup; it is called once for each part of the suite.
 func RunConformance(t *testing.T, open func(t *testing.T) catalog.Records) {
+	t.Helper()
 	parts := []struct {
 		name string
 		run  func(t *testing.T, r catalog.Records)
@@ -112,6 +113,7 @@ func samples() map[catalog.Key][2]proto.Message {
 }
 
 func checkEachKind(t *testing.T, r catalog.Records) {
+	t.Helper()
 	for k, versions := range samples() {
 		if m, rev := read(r, k); m != nil || rev != 0 {
 			t.Fatalf("%v before it was created: %v at %d", k, m, rev)
@@ -136,6 +138,7 @@ func checkEachKind(t *testing.T, r catalog.Records) {
 }
 
 func checkStaleRevision(t *testing.T, r catalog.Records) {
+	t.Helper()
 	k, v := catalog.SiteKey("a"), &storev1.Site{Id: "a"}
 	put(t, r, k, v)
 	first := revision(r, k)
@@ -155,6 +158,7 @@ func checkStaleRevision(t *testing.T, r catalog.Records) {
 }
 
 func checkAllOrNothing(t *testing.T, r catalog.Records) {
+	t.Helper()
 	put(t, r, catalog.SiteKey("a"), &storev1.Site{Id: "a"})
 	put(t, r, catalog.SiteKey("c"), &storev1.Site{Id: "c"})
 	writes := []catalog.Write{
@@ -179,6 +183,7 @@ func checkAllOrNothing(t *testing.T, r catalog.Records) {
 }
 
 func checkAbsence(t *testing.T, r catalog.Records) {
+	t.Helper()
 	check := catalog.Write{Key: catalog.SiteKey("a")}
 	if err := r.Commit(t.Context(), check); err != nil {
 		t.Fatal(err)
@@ -191,6 +196,7 @@ func checkAbsence(t *testing.T, r catalog.Records) {
 }
 
 func checkTooManyWrites(t *testing.T, r catalog.Records) {
+	t.Helper()
 	var writes []catalog.Write
 	for i := range catalog.MaxWrites + 1 {
 		id := fmt.Sprintf("site%d", i)
@@ -205,6 +211,7 @@ func checkTooManyWrites(t *testing.T, r catalog.Records) {
 }
 
 func checkIsolation(t *testing.T, r catalog.Records) {
+	t.Helper()
 	site := &storev1.Site{Id: "a", Description: "as committed"}
 	put(t, r, catalog.SiteKey("a"), site)
 	put(t, r, catalog.SiteKey("b"), &storev1.Site{Id: "b"})
@@ -220,6 +227,7 @@ func checkIsolation(t *testing.T, r catalog.Records) {
 }
 
 func checkRace(t *testing.T, r catalog.Records) {
+	t.Helper()
 	const rounds, racers = 10, 8
 	k := catalog.SiteKey("a")
 	for round := range rounds {
@@ -251,6 +259,7 @@ func checkRace(t *testing.T, r catalog.Records) {
 }
 
 func checkIncrements(t *testing.T, r catalog.Records) {
+	t.Helper()
 	const racers, each = 6, 10
 	k := catalog.SiteKey("a")
 	put(t, r, k, &storev1.Site{Id: "a"})

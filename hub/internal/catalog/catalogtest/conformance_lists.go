@@ -15,6 +15,7 @@ import (
 )
 
 func checkSorting(t *testing.T, r catalog.Records) {
+	t.Helper()
 	for i, seconds := range []int64{20, 10, 30, 20} {
 		id := fmt.Sprintf("i%d", i)
 		put(t, r, catalog.ImageKey(image.ID(id)), &storev1.Image{Id: id, CreateTime: at(seconds)})
@@ -82,6 +83,7 @@ func names(list []*storev1.Replica) []string {
 
 // checkAgreesWithModel makes random changes and compares every list with one computed the slow way.
 func checkAgreesWithModel(t *testing.T, r catalog.Records) {
+	t.Helper()
 	model := map[catalog.Key]proto.Message{}
 	rapid.Check(t, func(rt *rapid.T) {
 		for range rapid.IntRange(1, 8).Draw(rt, "commits") {

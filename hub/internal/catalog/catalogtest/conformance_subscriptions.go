@@ -24,6 +24,7 @@ func ready(s catalog.Subscription) bool {
 }
 
 func checkSubscription(t *testing.T, r catalog.Records) {
+	t.Helper()
 	s := r.Subscribe()
 	defer s.Close()
 	for k, versions := range samples() {
@@ -47,6 +48,7 @@ func checkSubscription(t *testing.T, r catalog.Records) {
 }
 
 func checkCoalescing(t *testing.T, r catalog.Records) {
+	t.Helper()
 	s := r.Subscribe()
 	defer s.Close()
 	for range 5 {
@@ -64,6 +66,7 @@ func checkCoalescing(t *testing.T, r catalog.Records) {
 }
 
 func checkSubscriptionLife(t *testing.T, r catalog.Records) {
+	t.Helper()
 	put(t, r, catalog.SiteKey("a"), &storev1.Site{Id: "a"})
 	first, second := r.Subscribe(), r.Subscribe()
 	defer second.Close()
@@ -83,6 +86,7 @@ func checkSubscriptionLife(t *testing.T, r catalog.Records) {
 
 // checkBusySubscriber follows many writers and must end up with the last value of each record.
 func checkBusySubscriber(t *testing.T, r catalog.Records) {
+	t.Helper()
 	const writers, each = 4, 25
 	s := r.Subscribe()
 	defer s.Close()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -25,7 +27,7 @@ func pair(t *testing.T, adjust func(*timing)) (flaky, steady *Store, p *proxy) {
 	if adjust != nil {
 		adjust(&c.timing)
 	}
-	flaky, err := newStore(c)
+	flaky, err := newStore(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +79,12 @@ func TestLostAnswer(t *testing.T) {
 		{name: "request lost", want: -1, describes: "flaky", lose: (*proxy).dropRequest},
 		{
 			name: "answer lost and overwritten", want: -1, describes: "steady", lose: (*proxy).dropAnswer,
-			meanwhile: func(t *testing.T, steady *Store) { overwrite(t, steady, "flaky") },
+			meanwhile: overwrite,
 		},
 		{
 			name: "answer lost and deleted: must not come back", want: -1, describes: "", lose: (*proxy).dropAnswer,
 			meanwhile: func(t *testing.T, steady *Store) {
+				t.Helper()
 				waitFor(t, steady, func() bool { return steady.cache.state.all[siteA] != nil })
 				w := siteWrite(steady, "a", "")
 				w.Value = nil
@@ -90,7 +93,7 @@ func TestLostAnswer(t *testing.T) {
 		},
 		{
 			name: "request lost and another was faster", want: fault.Conflict, describes: "steady", lose: (*proxy).dropRequest,
-			meanwhile: func(t *testing.T, steady *Store) { commit(t, steady, siteWrite(steady, "a", "steady")) },
+			meanwhile: overtake,
 		},
 	}
 	for _, tt := range tests {
@@ -120,15 +123,25 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// siteOf returns the site that a record holds, nil if it holds another kind.
+func siteOf(r *record) *storev1.Site {
+	site, _ := r.msg.(*storev1.Site)
+	return site
+}
+
 var siteA = catalog.SiteKey("a")
 
-// overwrite waits for a site with a description and overwrites it.
-func overwrite(t *testing.T, s *Store, description string) {
-	waitFor(t, s, func() bool {
-		r := s.cache.state.all[siteA]
-		return r != nil && r.msg.(*storev1.Site).Description == description
-	})
-	commit(t, s, siteWrite(s, "a", "steady"))
+// overwrite waits for the site of the flaky store and overwrites it.
+func overwrite(t *testing.T, steady *Store) {
+	t.Helper()
+	waitFor(t, steady, func() bool { return steady.cache.state.all[siteA] != nil })
+	overtake(t, steady)
+}
+
+// overtake writes the site that the flaky store is about to write.
+func overtake(t *testing.T, steady *Store) {
+	t.Helper()
+	commit(t, steady, siteWrite(steady, "a", "steady"))
 }
 
 // waitFor waits until the cache of s fulfils a condition; the condition runs with the cache's lock held.
@@ -182,9 +195,9 @@ func TestCancelledCommit(t *testing.T) {
 		p.freeze()
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			time.Sleep(rand.N(3 * time.Millisecond)) // spreads the moments; nothing waits for it
+			_ = retry.Sleep(t.Context(), rand.N(3*time.Millisecond)) // spreads the moments; nothing waits for it
 			cancel(nil)
-			time.Sleep(rand.N(3 * time.Millisecond))
+			_ = retry.Sleep(t.Context(), rand.N(3*time.Millisecond))
 			p.warm()
 		})
 		err := flaky.Commit(ctx, siteWrite(flaky, id, "flaky"))
@@ -248,7 +261,7 @@ func TestFaultyNetwork(t *testing.T) {
 				k := catalog.Key{Kind: catalog.KindSite, ID: id}
 				next, rev := &storev1.Site{Id: id}, int64(0)
 				if r := flaky.cache.record(k); r != nil {
-					next, rev = proto.CloneOf(r.msg.(*storev1.Site)), r.rev
+					next, rev = proto.CloneOf(siteOf(r)), r.rev
 				}
 				next.SessionEpoch++
 				switch err := flaky.Commit(t.Context(), catalog.Write{Key: k, Value: next, Revision: rev}); {
@@ -266,7 +279,7 @@ func TestFaultyNetwork(t *testing.T) {
 	close(stop)
 	vandal.Wait()
 	for w := range 2 {
-		site, _ := flaky.cache.record(catalog.Key{Kind: catalog.KindSite, ID: fmt.Sprintf("s%d", w)}).msg.(*storev1.Site)
+		site, _ := flaky.Site(image.SiteID(fmt.Sprintf("s%d", w)))
 		a, b := counted[fmt.Sprintf("%d", w)], counted[fmt.Sprintf("%d", w+2)]
 		done, unknown := a[0]+b[0], a[1]+b[1]
 		t.Logf("record %d: %d counted, %d done, %d unknown, %d losses", w, site.SessionEpoch, done, unknown, losses.Load())

@@ -26,7 +26,7 @@ func (s *Store) Campaign(ctx context.Context) (lost <-chan struct{}, err error) 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.campaigns, func() { cancel(errClosed) })()
+	defer context.AfterFunc(s.campaigns, func() { cancel(errClosed) })() //nolint:contextcheck // the store's life ends it as well
 	backoff := s.timing.retry.Backoff()
 	for {
 		t, err := s.candidacy(ctx)

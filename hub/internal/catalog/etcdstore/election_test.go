@@ -48,7 +48,8 @@ func wantLeader(t *testing.T, s *Store, want string) {
 }
 
 // behind starts a campaign and returns once it waits behind the present leader.
-func behind(t *testing.T, s *Store, ctx context.Context, candidates int64) <-chan error {
+func behind(ctx context.Context, t *testing.T, s *Store, candidates int64) <-chan error {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Campaign(ctx)
@@ -76,7 +77,7 @@ func TestLeadPassesOnWhenTheLeaderCloses(t *testing.T) {
 	}
 	commit(t, a, siteWrite(a, "x", "by the leader"))
 	commit(t, b, siteWrite(b, "y", "by a hub that never led"))
-	done := behind(t, b, t.Context(), 2)
+	done := behind(t.Context(), t, b, 2)
 	wantLeader(t, b, "a")
 	select {
 	case <-lost:
@@ -103,7 +104,7 @@ func TestRevokedLeaderIsFenced(t *testing.T) {
 	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
 	lost := campaign(t, a)
 	old := a.term.Load()
-	done := behind(t, b, t.Context(), 2)
+	done := behind(t.Context(), t, b, 2)
 	if _, err := b.client.Revoke(t.Context(), old.lease); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestCancelledCampaignLeavesNothing(t *testing.T) {
 	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
 	campaign(t, a)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := behind(t, b, ctx, 2)
+	done := behind(ctx, t, b, 2)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
@@ -172,7 +173,7 @@ func TestCancelledCampaignLeavesNothing(t *testing.T) {
 	if n := candidatesOf(t, a); n != 1 {
 		t.Fatalf("%d candidates", n)
 	}
-	done = behind(t, b, t.Context(), 2)
+	done = behind(t.Context(), t, b, 2)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func TestCancelledCampaignLeavesNothing(t *testing.T) {
 func TestCandidateThatLosesItsLeaseQueuesAgain(t *testing.T) {
 	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
 	campaign(t, a)
-	done := behind(t, b, t.Context(), 2)
+	done := behind(t.Context(), t, b, 2)
 	r, err := a.client.Get(t.Context(), a.keys.leader(), clientv3.WithLastCreate()...)
 	if err != nil {
 		t.Fatal(err)

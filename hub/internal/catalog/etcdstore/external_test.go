@@ -30,6 +30,7 @@ func TestExternalEtcd(t *testing.T) {
 		_ = cmd.Wait() // reports the kill
 	})
 	external := func(t *testing.T, hubID string) *Store {
+		t.Helper()
 		c := config(t, hubID)
 		c.Endpoints = []string{client}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -42,13 +43,16 @@ func TestExternalEtcd(t *testing.T) {
 		return s
 	}
 	t.Run("conformance", func(t *testing.T) {
-		catalogtest.RunConformance(t, func(t *testing.T) catalog.Records { return external(t, "a") })
+		catalogtest.RunConformance(t, func(t *testing.T) catalog.Records {
+			t.Helper()
+			return external(t, "a")
+		})
 	})
 	t.Run("election", func(t *testing.T) {
 		a, b := external(t, "a"), external(t, "b")
 		lost := campaign(t, a)
 		zombie := &term{lease: a.term.Load().lease, key: a.term.Load().key, rev: a.term.Load().rev, lost: make(chan struct{})}
-		done := behind(t, b, t.Context(), 2)
+		done := behind(t.Context(), t, b, 2)
 		if _, err := b.client.Revoke(t.Context(), zombie.lease); err != nil {
 			t.Fatal(err)
 		}
@@ -80,6 +84,8 @@ func freeURL(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return "http://" + l.Addr().String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
 // pageSize is how many records are listed at once. Records are small; the largest, of a few hundred KiB, are rare.
@@ -112,8 +112,8 @@ func (s *Store) list(ctx context.Context, reason string) (int64, error) {
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
-	s.cache.replace(rev, newState(records), reason != listStart && reason != listRepair)
 	s.metrics.lists.WithLabelValues(reason).Inc()
+	s.cache.replace(rev, newState(records), reason != listStart && reason != listRepair)
 	return rev, nil
 }
 
@@ -132,7 +132,7 @@ func (s *Store) watch(ctx context.Context, rev int64) (reason string) {
 	events := s.follower.Watch(ctx, s.keys.root(), clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithProgressNotify())
 	tick := time.NewTicker(s.timing.progress)
 	defer tick.Stop()
-	repair := time.NewTimer(s.timing.relist + rand.N(s.timing.relist/5))
+	repair := time.NewTimer(retry.Policy{Initial: s.timing.relist, Max: s.timing.relist}.Backoff().Next())
 	defer repair.Stop()
 	for seen := time.Now(); ; {
 		select {

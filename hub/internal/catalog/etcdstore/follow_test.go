@@ -24,7 +24,7 @@ func deaf(t *testing.T, adjust func(*timing)) (follower, steady *Store, p *proxy
 		adjust(&c.timing)
 	}
 	c.Endpoints = p.endpoints()
-	s, err := newStore(c)
+	s, err := newStore(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,11 @@ func listed(t *testing.T, s *Store, reason string) float64 {
 // metric returns the value of a counter or gauge; label is the value of its only label, "" when it has none.
 func metric(t *testing.T, s *Store, name, label string) float64 {
 	t.Helper()
-	families, err := s.metrics.registry.(*prometheus.Registry).Gather()
+	registry, ok := s.metrics.registry.(*prometheus.Registry)
+	if !ok {
+		t.Fatal("the store has no registry")
+	}
+	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +237,10 @@ func TestListOfManyPages(t *testing.T) {
 
 func TestOverflowOfASubscription(t *testing.T) {
 	s := open(t, config(t, "a"))
-	sub := s.Subscribe().(*subscription)
+	sub, ok := s.Subscribe().(*subscription)
+	if !ok {
+		t.Fatal("another kind of subscription")
+	}
 	defer sub.Close()
 	for i := range mostKeys + 2 {
 		sub.add(catalog.Key{Kind: catalog.KindSite, ID: string(rune(i))})

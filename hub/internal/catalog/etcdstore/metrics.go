@@ -43,7 +43,8 @@ func newMetrics(registry prometheus.Registerer, s *Store) (*metrics, error) {
 	}
 	m.sawStore()
 	all := []prometheus.Collector{
-		m.commits, m.seconds, m.lists, m.unreadable, recordCount{s},
+		m.commits, m.seconds, m.lists, m.unreadable,
+		recordCount{s},
 		gauge("atoll_catalog_cache_age_seconds", "Time since etcd last gave a sign of life.", func() float64 {
 			return time.Since(time.Unix(0, m.seen.Load())).Seconds()
 		}),

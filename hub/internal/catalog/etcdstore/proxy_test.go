@@ -69,8 +69,7 @@ func (p *proxy) accept() {
 const smallest = 60
 
 func (p *proxy) pump(from, to net.Conn, faults *[]func()) {
-	defer from.Close()
-	defer to.Close()
+	defer func() { _, _ = from.Close(), to.Close() }()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)

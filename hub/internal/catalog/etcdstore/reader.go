@@ -84,7 +84,8 @@ func (s *Store) Stores() []*storev1.Store {
 
 func one[M proto.Message](c *cache, k catalog.Key) (msg M, rev int64) {
 	if r := c.record(k); r != nil {
-		return r.msg.(M), r.rev
+		msg, _ = r.msg.(M) // decodeRecord made it of its kind's type
+		return msg, r.rev
 	}
 	return msg, 0
 }
@@ -98,7 +99,7 @@ func kind[M proto.Message](c *cache, k catalog.Kind) []M {
 func messages[M proto.Message](list []*record) []M {
 	out := make([]M, len(list))
 	for i, r := range list {
-		out[i] = r.msg.(M)
+		out[i], _ = r.msg.(M)
 	}
 	return out
 }

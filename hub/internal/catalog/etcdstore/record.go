@@ -70,6 +70,7 @@ func (r *record) running() (imageID string, ok bool) {
 		return "", false
 	}
 	switch op.State {
+	case storev1.OperationState_OPERATION_STATE_UNSPECIFIED, storev1.OperationState_OPERATION_STATE_RUNNING:
 	case storev1.OperationState_OPERATION_STATE_SUCCEEDED, storev1.OperationState_OPERATION_STATE_FAILED,
 		storev1.OperationState_OPERATION_STATE_CANCELLED:
 		return "", false

@@ -86,9 +86,9 @@ type Store struct {
 	campaign sync.Mutex           // held while campaigning
 	term     atomic.Pointer[term] // the latest lead, nil when there was none
 
-	campaigns    context.Context // ends when Close begins
+	campaigns    context.Context //nolint:containedctx // ends when Close begins
 	endCampaigns context.CancelCauseFunc
-	ctx          context.Context // ends when Close has given up the lead
+	ctx          context.Context //nolint:containedctx // ends when Close has given up the lead
 	cancel       context.CancelCauseFunc
 	wg           sync.WaitGroup
 	closed       sync.Once
@@ -102,7 +102,7 @@ var errClosed = fault.New(fault.Unavailable, "STOPPING", "the hub is stopping")
 // record cannot be decoded: a hub that does not see a record might remove what the record protects. Close the store when
 // done.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	s, err := newStore(c)
+	s, err := newStore(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,8 @@ func (s *Store) start(ctx context.Context) (err error) {
 	return nil
 }
 
-func newStore(c Config) (*Store, error) {
+// newStore returns a store that does nothing yet. It outlives ctx.
+func newStore(ctx context.Context, c Config) (*Store, error) {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
 	}
@@ -152,7 +153,7 @@ func newStore(c Config) (*Store, error) {
 		keys: keyspace(c.Prefix), hubID: c.HubID, log: c.Log, timing: c.timing, cache: newCache(),
 	}
 	s.slots = newSlots(s.keys.commits() + c.HubID + "/" + string(image.NewID()) + "/")
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.campaigns, s.endCampaigns = context.WithCancelCause(s.ctx)
 	var err error
 	if s.follower, err = newClient(c); err != nil {
@@ -193,7 +194,7 @@ func (s *Store) Close() error {
 		s.endCampaigns(errClosed)
 		s.campaign.Lock() // a campaign under way has taken its candidate back when this returns
 		defer s.campaign.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), s.timing.settle)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.timing.settle)
 		defer cancel()
 		s.resign(ctx)
 		s.clearReceipts(ctx)

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -21,28 +22,36 @@ import (
 // endpoints reach the etcd that all tests share; each test has its own prefix.
 var endpoints []string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withEtcd{m}) }
 
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "etcdstore")
+// withEtcd runs the tests between the start and the end of their etcd.
+type withEtcd struct{ tests *testing.M }
+
+// Run implements goleak.TestingM.
+func (w withEtcd) Run() int {
+	dir, err := os.MkdirTemp(memory(), "etcdstore")
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
-	srv, err := embedded.Start(context.Background(), dir, nil)
+	srv, err := embedded.Start(context.Background(), dir, nil) //nolint:forbidigo // nobody to inherit a context from
 	if err != nil {
 		panic(err)
 	}
 	endpoints = srv.Endpoints()
-	code := m.Run()
-	if err := srv.Close(); err != nil {
+	code := w.tests.Run()
+	if err := errors.Join(srv.Close(), os.RemoveAll(dir)); err != nil {
 		panic(err)
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return code
+}
+
+// memory returns a directory for files that need not survive: what etcd syncs is not under test here, and it is slow.
+func memory() string {
+	const shm = "/dev/shm"
+	if info, err := os.Stat(shm); err != nil || !info.IsDir() {
+		return os.TempDir()
+	}
+	return shm
 }
 
 // quick are waits for tests: long enough for a busy machine where a test must not give up, short where it waits.
@@ -56,6 +65,7 @@ var quick = timing{
 
 // config returns the configuration of a store below the test's own prefix.
 func config(t *testing.T, hubID string) Config {
+	t.Helper()
 	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
 	return Config{
 		Endpoints: endpoints, Prefix: "/test/" + fmt.Sprintf("%x", t.Name()), HubID: hubID,
@@ -81,6 +91,7 @@ func open(t *testing.T, c Config) *Store {
 }
 
 func closeAfter(t *testing.T, s *Store) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -89,7 +100,10 @@ func closeAfter(t *testing.T, s *Store) {
 }
 
 func TestConformance(t *testing.T) {
-	catalogtest.RunConformance(t, func(t *testing.T) catalog.Records { return open(t, config(t, "hub1")) })
+	catalogtest.RunConformance(t, func(t *testing.T) catalog.Records {
+		t.Helper()
+		return open(t, config(t, "hub1"))
+	})
 }
 
 // eventually waits for something that etcd or a goroutine does in its own time.
@@ -99,7 +113,7 @@ func eventually(t *testing.T, cond func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen in time")
 		}
-		time.Sleep(5 * time.Millisecond)
+		_ = retry.Sleep(t.Context(), 5*time.Millisecond)
 	}
 }
 

@@ -53,13 +53,13 @@ func (s *Store) newTerm(ctx context.Context) (*term, error) {
 		return nil, err
 	}
 	t := &term{lease: lease.ID, key: s.keys.leader() + strconv.FormatInt(int64(lease.ID), 16), lost: make(chan struct{})}
-	s.wg.Go(func() { s.renew(t, began) })
+	s.wg.Go(func() { s.renew(s.ctx, t, began) })
 	return t, nil
 }
 
 // renew keeps the lease alive. It gives the term up when no renewal has succeeded for timing.fence, which is before the
 // lease runs out at the store: renewed is when the last successful request was sent.
-func (s *Store) renew(t *term, renewed time.Time) {
+func (s *Store) renew(ctx context.Context, t *term, renewed time.Time) {
 	defer t.lose()
 	tick := time.NewTicker(s.timing.renew)
 	defer tick.Stop()
@@ -74,13 +74,13 @@ func (s *Store) renew(t *term, renewed time.Time) {
 		case <-t.lost:
 			fence.Stop()
 			return
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			fence.Stop()
 			return
 		}
 		sent := time.Now()
-		ctx, cancel := context.WithDeadline(s.ctx, renewed.Add(s.timing.fence))
-		_, err := s.client.KeepAliveOnce(ctx, t.lease)
+		limited, cancel := context.WithDeadline(ctx, renewed.Add(s.timing.fence))
+		_, err := s.client.KeepAliveOnce(limited, t.lease)
 		cancel()
 		switch {
 		case err == nil:
@@ -88,7 +88,7 @@ func (s *Store) renew(t *term, renewed time.Time) {
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			s.log.Warn("the place in the election is lost: the lease has expired or was revoked")
 			return
-		case s.ctx.Err() == nil:
+		case ctx.Err() == nil:
 			s.log.Warn("renewing the lease failed", "error", err)
 		}
 	}

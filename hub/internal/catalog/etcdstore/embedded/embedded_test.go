@@ -23,21 +23,20 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
-// childDir makes the test binary a server on that directory, to be killed.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// childDir tells TestServeUntilKilled where to serve.
 const childDir = "ATOLL_TEST_EMBEDDED_DIR"
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
-		s, err := embedded.Start(context.Background(), dir, nil)
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Println(s.Endpoints()[0])
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent ends
-		os.Exit(0)
+// TestServeUntilKilled is a server in a process of its own, for TestKill.
+func TestServeUntilKilled(t *testing.T) {
+	dir := os.Getenv(childDir)
+	if dir == "" {
+		t.Skip("only as a child of TestKill")
 	}
-	goleak.VerifyTestMain(m)
+	s := start(t, dir, nil)
+	_, _ = fmt.Fprintln(os.Stdout, s.Endpoints()[0])
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent ends
 }
 
 func start(t *testing.T, dir string, log hclog.Logger) *embedded.Server {
@@ -203,7 +202,7 @@ func TestKill(t *testing.T) {
 // child runs a server in a process of its own. kill is safe to call more than once.
 func child(t *testing.T, dir string) (endpoint string, kill func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServeUntilKilled$")
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	in, err := cmd.StdinPipe()
 	if err != nil {
