@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -20,6 +22,7 @@ func reopen(t testing.TB, a *Area) *Area {
 		t.Fatal(err)
 	}
 	o := a.o
+	o.Registry = prometheus.NewRegistry()
 	return testArea(t, o)
 }
 

@@ -3,6 +3,7 @@ package staging
 import (
 	"context"
 	"encoding/binary"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -148,4 +149,13 @@ func count(t testing.TB, c prometheus.Counter) float64 {
 		t.Fatal(err)
 	}
 	return m.GetCounter().GetValue()
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
