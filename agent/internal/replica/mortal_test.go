@@ -153,9 +153,11 @@ func (i *mortalImage) SnapshotState(ctx context.Context) (exists, protected bool
 func (i *mortalImage) CreateSnapshot(ctx context.Context) error {
 	return i.m.do(ctx, func() error { return i.Image.CreateSnapshot(ctx) })
 }
+
 func (i *mortalImage) RemoveSnapshot(ctx context.Context) error {
 	return i.m.do(ctx, func() error { return i.Image.RemoveSnapshot(ctx) })
 }
+
 func (i *mortalImage) ProtectSnapshot(ctx context.Context) error {
 	return i.m.do(ctx, func() error { return i.Image.ProtectSnapshot(ctx) })
 }

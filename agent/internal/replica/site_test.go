@@ -46,12 +46,12 @@ const (
 
 // site is an agent's stores on disk and the Manager that looks after them at the moment.
 type site struct {
-	t       *testing.T
-	hub     *fakeHub
-	dirs    map[image.StoreID]string
-	journal string
-	workers int
-	wrap    func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
+	t                 *testing.T
+	hub               *fakeHub
+	dirs              map[image.StoreID]string
+	journal           string
+	workers, parallel int
+	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
 
 	m     *Manager
 	pools map[image.StoreID]*rbdtest.Faulty
@@ -92,7 +92,7 @@ func (s *site) begin() *site {
 		s.t.Fatal(err)
 	}
 	cfg := Config{
-		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers,
+		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers, Parallel: s.parallel,
 		Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(),
 	}
 	if testing.Verbose() {
