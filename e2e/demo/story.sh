@@ -77,13 +77,16 @@ clusters() {
 	"$repo/e2e/lab/ceph.sh" up "$demo/ceph" "${sites[@]}" 2>&1 {demo_lock}>&- | tee "$step_log" | sed "s|$PWD/||" | indent
 }
 
+# called SERVICE prints what a reader calls it.
+called() { if [[ $1 == hub ]]; then printf "the hub"; else printf "the agent of %s" "$1"; fi; }
+
 # await SERVICE COMMAND... polls until COMMAND succeeds, for a minute at most and while the service runs.
 await() {
 	local service=$1 deadline=$((SECONDS + 60))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		service_runs "$service" || stop_here "$service has ended" "$step_log"
-		((SECONDS < deadline)) || stop_here "$service does not answer" "$step_log"
+		service_runs "$service" || stop_here "$(called "$service") has ended" "$step_log"
+		((SECONDS < deadline)) || stop_here "$(called "$service") does not answer" "$step_log"
 		sleep 0.2
 	done
 }
@@ -141,7 +144,7 @@ disk_image() {
 		sed "s|$PWD/||" "$step_log" | indent
 		return
 	fi
-	echo '   GRUB and e2fsprogs are not all here: the disk holds data, but it does not boot'
+	echo '   without the Debian packages grub-pc-bin, grub-common, e2fsprogs and fdisk the disk holds data, but does not boot'
 	guest_line=
 	{ tar -cf - -C /usr bin share 2>/dev/null || true; } | head -c 300M >"$source_file.new"
 	printf '%-512s' "$name" | dd of="$source_file.new" conv=notrunc status=none
@@ -291,13 +294,13 @@ what_next() {
 	if [[ $store_kind == ceph ]]; then
 		cat <<-NEXT
 
-			   rbd -c $(shown "$(ceph_conf dcn0)") ls -l images       # look at a cluster with Ceph's own tools
-			   kill $(<"$demo/run/agent-dcn1.pid")                        # take the site dcn1 away; copies to it wait
-			   ./e2e/lab/ceph.sh status $(shown "$demo/ceph")
+			   rbd -c $(shown "$(ceph_conf dcn0)") ls -l images   # look at a cluster with Ceph's own tools
+			   e2e/lab/ceph.sh status $(shown "$demo/ceph")            # the clusters' processes
 		NEXT
 	fi
 	cat <<-NEXT
 
+		   kill \$(cat $(shown "$demo/run/agent-dcn1.pid"))      # take the site dcn1 away: copies to it wait; make demo brings it back
 		   $again  # again, with a new image
 		   make demo-down         # stop it all and free the disk
 		   logs: $(shown "$demo/log")
