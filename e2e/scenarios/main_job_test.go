@@ -84,8 +84,8 @@ func TestCopyReadsCentralOnce(t *testing.T) {
 			t.Errorf("%s holds %s", s, got)
 		}
 	}
-	if offered := l.Metric("atoll_staging_offered_bytes_total"); offered != 120<<20 {
-		t.Errorf("%d MiB were offered for an image with 120 MiB of data", int64(offered)>>20)
+	if offered := l.Metric("atoll_staging_offered_bytes_total"); offered > 121<<20 {
+		t.Errorf("%.0f bytes were offered for an image with 120 MiB of data", offered)
 	}
 	if limit := int64(130 << 20); read > limit {
 		t.Errorf("central read %d MiB for an image with 120 MiB of data", read>>20)

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/image"
-	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -64,22 +63,20 @@ func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Im
 	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
 		m.Progress = &hubv1.Progress{BytesDone: size, BytesTotal: size}
 	}
-	o := v.Directory.Observed(image.SiteID(r.SiteId), image.ID(r.ImageId), image.StoreID(r.StoreId))
-	if o == nil || o.Generation != r.Generation || o.Progress == nil {
+	t, ok := v.Directory.Transfer(image.SiteID(r.SiteId), image.ID(r.ImageId), image.StoreID(r.StoreId))
+	if !ok || t.Generation != r.Generation {
 		if m.Progress == nil && size > 0 {
 			m.Progress = &hubv1.Progress{BytesTotal: size}
 		}
 		return
 	}
-	p := o.Progress
 	m.Progress = &hubv1.Progress{
-		BytesDone: p.BytesDone, BytesTotal: max(p.BytesTotal, size), BytesReceived: p.BytesReceived,
-		BytesResumed: p.BytesResumed, ChunksRepaired: p.ChunksRepaired,
+		BytesDone: t.Done, BytesTotal: max(t.Total, size), BytesReceived: t.Received, BytesResumed: t.Resumed, ChunksRepaired: t.Repaired,
 	}
 	switch {
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		m.Progress.BytesDone = m.Progress.BytesTotal
-	case o.State == agentv1.ReplicaState_REPLICA_STATE_FILLING:
-		m.Progress.BytesPerSecond = v.Directory.Rate(image.SiteID(r.SiteId), image.ID(r.ImageId), image.StoreID(r.StoreId))
+	case t.Filling:
+		m.Progress.BytesPerSecond = t.Rate
 	}
 }

@@ -90,14 +90,32 @@ func (d *Directory) Observed(id image.SiteID, img image.ID, store image.StoreID)
 	return nil
 }
 
-// Rate returns the recent speed of a fill in bytes per second.
-func (d *Directory) Rate(id image.SiteID, img image.ID, store image.StoreID) int64 {
+// Transfer is how far a site is with a replica.
+type Transfer struct {
+	Generation uint64 // of the goal it belongs to
+	Filling    bool
+	Done       int64 // bytes of the image safely at the site
+	Total      int64 // length of the image; 0 while unknown
+	Received   int64 // bytes that came over the link
+	Resumed    int64 // bytes that the site had already
+	Repaired   int64 // chunks fetched again because they were damaged
+	Rate       int64 // recent speed of a fill in bytes per second
+}
+
+// Transfer returns the latest figures of a replica; false when its site has reported none in its present session.
+func (d *Directory) Transfer(id image.SiteID, img image.ID, store image.StoreID) (Transfer, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if s := d.sites[id]; s != nil && s.Connected {
-		return s.rates[key{img, store}].value()
+	s, k := d.sites[id], key{img, store}
+	if s == nil || !s.Connected || s.observed[k].GetProgress() == nil {
+		return Transfer{}, false
 	}
-	return 0
+	o, p := s.observed[k], s.observed[k].Progress
+	return Transfer{
+		Generation: o.Generation, Filling: o.State == agentv1.ReplicaState_REPLICA_STATE_FILLING,
+		Done: p.BytesDone, Total: p.BytesTotal, Received: p.BytesReceived, Resumed: p.BytesResumed,
+		Repaired: p.ChunksRepaired, Rate: s.rates[k].value(),
+	}, true
 }
 
 // open records that a site has connected with a new epoch; what an earlier session reported is forgotten.
