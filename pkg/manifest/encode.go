@@ -84,6 +84,9 @@ func (e *Encoder) tag(t byte) error {
 
 // End ends the stream of a complete content. It returns a Corrupt error when the length does not fit the chunks described.
 func (e *Encoder) End(end End) error {
+	if e.err != nil {
+		return e.err
+	}
 	if err := checkEnd(end.Length, e.next); err != nil {
 		return err
 	}
