@@ -46,7 +46,6 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 		if same {
 			f.note(c.i, c.digest)
 			f.resumed(c.i)
-			f.keepPromise(manifest.ChunkSize)
 			return nil
 		}
 	}
@@ -59,7 +58,9 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 	}
 	f.note(c.i, c.digest)
 	f.track.finish(c.i, 0)
-	f.keepPromise(manifest.ChunkSize)
+	if c.fresh {
+		f.keepPromise(manifest.ChunkSize)
+	}
 	return nil
 }
 
@@ -113,6 +114,7 @@ func (f *fill) fetch(ctx context.Context, c chunk, buf []byte) ([]byte, error) {
 	wait, corrupt := f.m.hubPolicy().Backoff(), 0
 	get := f.m.cfg.Frames.Get
 	for {
+		asked := f.m.cfg.Now()
 		limited, cancel := context.WithTimeout(ctx, f.m.pace.frame)
 		raw, wire, err := get(limited, f.j.want.content, c.i, c.digest, buf)
 		cancel()
@@ -134,8 +136,8 @@ func (f *fill) fetch(ctx context.Context, c chunk, buf []byte) ([]byte, error) {
 			return nil, err
 		default:
 			f.waiting(err)
-			if fault.ReasonOf(err) == frame.ReasonPending {
-				continue
+			if fault.ReasonOf(err) == frame.ReasonPending && f.m.cfg.Now().Sub(asked) > f.m.pace.hubMax {
+				continue // the hub has done the waiting
 			}
 			if err := wait.Wait(ctx); err != nil {
 				return nil, err

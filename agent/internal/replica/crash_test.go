@@ -18,6 +18,7 @@ import (
 // crashes runs a scenario once to count its calls to the pool, then once for each call with the process dying at that
 // call, before or after it took effect, and beginning anew.
 func crashes(t *testing.T, scenario func(t *testing.T, at int, late bool) int) {
+	t.Helper()
 	n := scenario(t, 0, false)
 	if n < 5 {
 		t.Fatalf("the scenario makes %d calls", n)
@@ -63,6 +64,7 @@ func (s *site) die(at int, late bool, goals []*agentv1.DesiredReplica, done func
 // most the one that was under way is sent twice.
 func TestCrashAtEveryCallOfAFill(t *testing.T) {
 	crashes(t, func(t *testing.T, at int, late bool) int {
+		t.Helper()
 		hub := newFakeHub(t)
 		c := hub.add(conA, pattern(20, "hzhhp"))
 		c.codec = frame.Zstd
@@ -93,6 +95,7 @@ func TestCrashAtEveryCallOfATakeover(t *testing.T) {
 		t.Skip("the same machine as a fill")
 	}
 	crashes(t, func(t *testing.T, at int, late bool) int {
+		t.Helper()
 		hub := newFakeHub(t)
 		old := hub.begin(conA, pattern(21, "hhh"))
 		old.codec = frame.Zstd
@@ -125,6 +128,7 @@ func TestCrashAtEveryCallOfARemoval(t *testing.T) {
 		for _, cloned := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v-cloned-%v", goal, cloned), func(t *testing.T) {
 				crashes(t, func(t *testing.T, at int, late bool) int {
+					t.Helper()
 					hub := newFakeHub(t)
 					c := hub.add(conA, pattern(22, "p"))
 					s := newSite(t, hub).begin()

@@ -101,6 +101,19 @@ func (p *small) Info(ctx context.Context) (rbd.Info, error) {
 	return i, err
 }
 
+// Data that is there already needs no more space, whether the journal knows it or not.
+func TestResumeNeedsNoSpaceTwice(t *testing.T) {
+	hub := newFakeHub(t)
+	c := hub.add(conA, pattern(34, "hhhp"))
+	s := partial(t, hub, c)
+	saved{}.restore(t, s.journal)
+	s.wrap = func(_ image.StoreID, p rbd.Pool) rbd.Pool { return &small{Pool: p, free: manifest.ChunkSize} }
+	s.begin()
+	s.snapshot(c.describe(goalOf(goalPresent, 1, conA)))
+	s.await(isPresent, 1)
+	s.holds(c)
+}
+
 func TestNoSpace(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -147,9 +147,9 @@ func (f *fill) write(ctx context.Context) error {
 	f.stream = &stream{content: f.j.want.content, waiting: f.waiting, flowing: f.flowing}
 	f.accepted = make(chan struct{})
 	unpromised := int64(0)
-	f.stream.added = func(i int, d manifest.Digest) error {
-		if f.has(i, d) {
-			return nil
+	f.stream.added = func(i int) error {
+		if f.before.has(i) {
+			return nil // takes no more space than it does already
 		}
 		if unpromised += manifest.ChunkSize; unpromised < promiseStep {
 			return nil

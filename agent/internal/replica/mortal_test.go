@@ -184,6 +184,7 @@ func (s *mortalSnapshot) Meta(ctx context.Context, key string) (v string, err er
 type saved map[string][]byte
 
 func save(t *testing.T, dir string) saved {
+	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Error(err)

@@ -102,7 +102,7 @@ type pace struct {
 	healthy   time.Duration // between health checks of a store that is well
 	unhealthy time.Duration // and of one that is not; also before a removal that failed unseen is tried again
 	answer    time.Duration // a health check may take so long
-	firm      time.Duration // a call that is not given up when the goal changes may take so long
+	firm      time.Duration // a call that is not given up when the goal changes may take so long; drivers give up earlier
 	progress  time.Duration // between reports of progress of one replica
 	inUse     time.Duration // before a removal looks again whether the clones are gone
 	busy      time.Duration // before a removal tries again an image that somebody has open
@@ -115,7 +115,7 @@ type pace struct {
 
 func defaultPace() pace {
 	return pace{
-		healthy: 30 * time.Second, unhealthy: 5 * time.Second, answer: 30 * time.Second, firm: 5 * time.Minute,
+		healthy: 30 * time.Second, unhealthy: 5 * time.Second, answer: 30 * time.Second, firm: 15 * time.Minute,
 		progress: 250 * time.Millisecond, inUse: 30 * time.Second, busy: 5 * time.Second, busyTries: 18,
 		hubFirst: 200 * time.Millisecond, hubMax: 5 * time.Second, gone: 15 * time.Second, frame: 3 * time.Minute,
 	}

@@ -51,6 +51,7 @@ type site struct {
 	dirs              map[image.StoreID]string
 	journal           string
 	workers, parallel int
+	registry          *prometheus.Registry
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
 
 	m     *Manager
@@ -76,7 +77,7 @@ func newSite(t *testing.T, hub *fakeHub, stores ...image.StoreID) *site {
 // memDir is t.TempDir in memory where that is possible: file pools sync a lot.
 func memDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "atoll-test")
+	dir, err := os.MkdirTemp("/dev/shm", "atoll-test") //nolint:usetesting // t.TempDir is on a disk
 	if err != nil {
 		return t.TempDir()
 	}
@@ -93,7 +94,10 @@ func (s *site) begin() *site {
 	}
 	cfg := Config{
 		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers, Parallel: s.parallel,
-		Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(),
+		Log: hclog.NewNullLogger(), Registry: s.registry,
+	}
+	if s.registry == nil {
+		cfg.Registry = prometheus.NewRegistry()
 	}
 	if testing.Verbose() {
 		cfg.Log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr})

@@ -17,8 +17,8 @@ const corruptLimit = 5
 // connections: it goes on with the first chunk not seen.
 type stream struct {
 	content image.ID
-	// added is called in order with each chunk that arrives; nil for none. An error ends the stream.
-	added func(i int, d manifest.Digest) error
+	// added is called in order for each chunk of data that arrives, if not nil. An error ends the stream.
+	added func(i int) error
 	// waiting is called before each wait for the hub, flowing when something has arrived.
 	waiting func(err error)
 	flowing func()
@@ -83,7 +83,7 @@ func (s *stream) follow(ctx context.Context, frames Frames) (got bool, _ error) 
 
 func (s *stream) add(rec manifest.Record) error {
 	if s.added != nil && !rec.Digest.IsZero() {
-		if err := s.added(rec.Index, rec.Digest); err != nil {
+		if err := s.added(rec.Index); err != nil {
 			return err
 		}
 	}
