@@ -37,6 +37,7 @@ func BenchmarkReadAt(b *testing.B) {
 }
 
 func benchmark(b *testing.B, workers, piece int, work func(context.Context, rbd.Image, []byte, int64) error, fill bool) {
+	b.Helper()
 	const total = 1 << 30
 	c := testCluster(b)
 	config := c.config()

@@ -41,7 +41,10 @@ type outcome[T any] struct {
 // f never runs; afterwards f is abandoned. Because exactly one side takes the result, f must hand out everything through
 // it and must not touch memory of the caller. The result of an abandoned f that succeeds goes to late, which may be nil.
 // hold is called once f is certain to run, and what it returns once f has ended: it keeps alive what f uses.
-func run[T any](ctx context.Context, c *calls, operation string, limit time.Duration, hold func() (func(), error), f func() (T, error), late func(T)) (T, error) {
+func run[T any](
+	ctx context.Context, c *calls, operation string, limit time.Duration,
+	hold func() (func(), error), f func() (T, error), late func(T),
+) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err

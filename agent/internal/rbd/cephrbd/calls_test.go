@@ -48,7 +48,7 @@ func TestRunReturnsTheResult(t *testing.T) {
 		if v, err := run(t.Context(), c, "op", time.Minute, free, func() (int, error) { return 42, nil }, nil); v != 42 || err != nil {
 			t.Errorf("got %d, %v", v, err)
 		}
-		if _, err := run(t.Context(), c, "op", time.Minute, free, func() (int, error) { return 0, failure }, nil); err != failure {
+		if _, err := run(t.Context(), c, "op", time.Minute, free, func() (int, error) { return 0, failure }, nil); !errors.Is(err, failure) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -118,32 +118,38 @@ func TestRunHolds(t *testing.T) {
 	for range 2 {
 		_, err := run(t.Context(), c, "op", time.Minute, func() (func(), error) { return nil, refused },
 			func() (int, error) { t.Error("ran although refused"); return 0, nil }, nil)
-		if err != refused {
+		if !errors.Is(err, refused) {
 			t.Errorf("got %v", err)
 		}
 	}
-	c.wait(time.Second)
 }
 
 func TestRunBoundsCalls(t *testing.T) {
 	const slots = 3
 	c := newCalls(slots, time.Now)
-	var now, most atomic.Int64
+	var running, most atomic.Int64
+	full := make(chan struct{}) // closed when all slots are taken: until then no call ends
+	var once sync.Once
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			_, _ = run(t.Context(), c, "op", time.Minute, free, func() (int, error) {
-				n := now.Add(1)
+			_, err := run(t.Context(), c, "op", time.Minute, free, func() (int, error) {
+				n := running.Add(1)
+				defer running.Add(-1)
 				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 				}
-				time.Sleep(time.Millisecond) // so that calls overlap
-				now.Add(-1)
+				if n == slots {
+					once.Do(func() { close(full) })
+				}
+				<-full
 				return 0, nil
 			}, nil)
+			if err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	wg.Wait()
-	c.wait(time.Second)
 	if got := most.Load(); got != slots {
 		t.Errorf("%d calls ran at the same time, want %d", got, slots)
 	}
@@ -171,7 +177,9 @@ func TestStalled(t *testing.T) {
 	<-first
 	endSecond()
 	<-second
-	c.wait(time.Second)
+	if !c.wait(time.Second) {
+		t.Error("calls are still running")
+	}
 	want(0, 0)
 }
 

@@ -1,7 +1,6 @@
 package cephrbd
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -32,7 +31,7 @@ func TestConfig(t *testing.T) {
 		if e, ok := fault.As(err); !ok || e.Class != fault.Invalid || e.Fields[0].Name != field {
 			t.Errorf("%s: %v", field, err)
 		}
-		if _, err := Open(context.Background(), bad); !fault.Is(err, fault.Invalid) {
+		if _, err := Open(t.Context(), bad); !fault.Is(err, fault.Invalid) {
 			t.Errorf("open with a bad %s: %v", field, err)
 		}
 	}
@@ -71,7 +70,7 @@ func TestParseFeatures(t *testing.T) {
 
 // TestOpenNeedsNoCluster: with Ceph, opening does no I/O; without, it says so.
 func TestOpenNeedsNoCluster(t *testing.T) {
-	pool, err := Open(context.Background(), Config{ConfFile: "/nonexistent/ceph.conf", User: "atoll", Pool: "images"})
+	pool, err := Open(t.Context(), Config{ConfFile: "/nonexistent/ceph.conf", User: "atoll", Pool: "images"})
 	if !Available {
 		if fault.ReasonOf(err) != "CEPH_NOT_BUILT" {
 			t.Errorf("got %v", err)

@@ -36,10 +36,18 @@ func (c cluster) clone(t *testing.T, image, pool string) rbdtest.Clone {
 
 func TestConformance(t *testing.T) {
 	c := testCluster(t)
-	rbdtest.Run(t, func(t *testing.T) rbd.Pool { return c.open(t, c.config()) }, rbdtest.Options{
+	open := func(t *testing.T) rbd.Pool {
+		t.Helper()
+		return c.open(t, c.config())
+	}
+	rbdtest.Run(t, open, rbdtest.Options{
 		Driver: "ceph",
-		Clone:  func(t *testing.T, image string) rbdtest.Clone { return c.clone(t, image, c.pool) },
+		Clone: func(t *testing.T, image string) rbdtest.Clone {
+			t.Helper()
+			return c.clone(t, image, c.pool)
+		},
 		Stall: func(t *testing.T) func() {
+			t.Helper()
 			c.lab(t, "osd-pause")
 			paused := true
 			return func() {

@@ -43,8 +43,9 @@ func classify(operation string, err error) error {
 		return fault.Wrap(cause, fault.NotFound, "IMAGE_NOT_FOUND", "the image does not exist in the store")
 	case unix.EEXIST:
 		return fault.Wrap(cause, fault.Exists, "IMAGE_EXISTS", "the image exists already in the store")
+	default:
+		return cause
 	}
-	return cause
 }
 
 // broken reports whether an error means that the connection will never work again: the cluster has shut this client out.

@@ -4,7 +4,7 @@ package cephrbd_test
 
 import (
 	"bufio"
-	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +19,7 @@ const childEnv = "ATOLL_TEST_CEPH_CHILD_IMAGE"
 
 // writeAndWait is the process that TestKilledWriter kills.
 func writeAndWait(t *testing.T, c cluster, name string) {
+	t.Helper()
 	config := c.config()
 	config.ClientsFile = os.Getenv("ATOLL_TEST_CEPH_CHILD_CLIENTS")
 	pool := c.open(t, config)
@@ -29,7 +30,7 @@ func writeAndWait(t *testing.T, c cluster, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("written")
+	_, _ = io.WriteString(os.Stdout, "written\n")
 	select {}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 
 	librbd "github.com/ceph/go-ceph/rbd"
-	"golang.org/x/sys/unix"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -100,6 +99,7 @@ func (i *cephImage) errFrozen() error {
 	return fault.New(fault.Precondition, "FROZEN", "image %s has a snapshot and cannot be written", i.name)
 }
 
+// Resize implements rbd.Image.
 func (i *cephImage) Resize(ctx context.Context, size int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -119,10 +119,12 @@ func (i *cephImage) Resize(ctx context.Context, size int64) error {
 	})
 }
 
+// Flush implements rbd.Image.
 func (i *cephImage) Flush(ctx context.Context) error {
 	return useOnly(ctx, i.h, "flush", i.h.p.limit(), (*librbd.Image).Flush)
 }
 
+// SetMeta implements rbd.Image.
 func (i *cephImage) SetMeta(ctx context.Context, key, value string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -132,7 +134,7 @@ func (i *cephImage) SetMeta(ctx context.Context, key, value string) error {
 	}
 	return useOnly(ctx, i.h, "set_metadata", i.h.p.limit(), func(img *librbd.Image) error {
 		if value == "" {
-			return ignore(img.RemoveMetadata(key), unix.ENOENT)
+			return ignoreMissing(img.RemoveMetadata(key))
 		}
 		return img.SetMetadata(key, value)
 	})

@@ -29,8 +29,13 @@ func TestDecodeString(t *testing.T) {
 		in, want string
 		bad      bool
 	}{
-		{in: "\x03\x00\x00\x00abc", want: "abc"}, {in: "\x00\x00\x00\x00"}, {in: "\x02\x00\x00\x00abc", want: "ab"},
-		{in: "", bad: true}, {in: "\x00\x00", bad: true}, {in: "\x04\x00\x00\x00abc", bad: true}, {in: "\xff\xff\xff\xffabc", bad: true},
+		{in: "\x03\x00\x00\x00abc", want: "abc"},
+		{in: "\x00\x00\x00\x00"},
+		{in: "\x02\x00\x00\x00abc", want: "ab"},
+		{in: "", bad: true},
+		{in: "\x00\x00", bad: true},
+		{in: "\x04\x00\x00\x00abc", bad: true},
+		{in: "\xff\xff\xff\xffabc", bad: true},
 	} {
 		got, err := decodeString([]byte(c.in))
 		if (err != nil) != c.bad || got != c.want {

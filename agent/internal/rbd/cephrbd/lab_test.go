@@ -5,6 +5,7 @@ package cephrbd_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,11 +27,11 @@ type cluster struct{ conf, user, pool string }
 
 // testCluster returns the cluster that ATOLL_TEST_CEPH_CONF names, with ATOLL_TEST_CEPH_USER (default atoll) and
 // ATOLL_TEST_CEPH_POOL (default images). The user client.admin must be able to do everything with the same conf.
-func testCluster(t testing.TB) cluster {
-	t.Helper()
+func testCluster(tb testing.TB) cluster {
+	tb.Helper()
 	c := cluster{conf: os.Getenv("ATOLL_TEST_CEPH_CONF"), user: os.Getenv("ATOLL_TEST_CEPH_USER"), pool: os.Getenv("ATOLL_TEST_CEPH_POOL")}
 	if c.conf == "" {
-		t.Skip("ATOLL_TEST_CEPH_CONF names no cluster")
+		tb.Skip("ATOLL_TEST_CEPH_CONF names no cluster")
 	}
 	if c.user == "" {
 		c.user = "atoll"
@@ -49,51 +50,51 @@ func (c cluster) config() cephrbd.Config {
 }
 
 // open returns a pool that is closed at the end of the test, which fails when calls are still running then.
-func (c cluster) open(t testing.TB, config cephrbd.Config) rbd.Pool {
-	t.Helper()
-	pool, err := cephrbd.Open(context.Background(), config)
+func (c cluster) open(tb testing.TB, config cephrbd.Config) rbd.Pool {
+	tb.Helper()
+	pool, err := cephrbd.Open(context.WithoutCancel(tb.Context()), config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := pool.Close(); err != nil {
-			t.Errorf("close the pool: %v", err)
+			tb.Errorf("close the pool: %v", err)
 		}
 	})
 	return pool
 }
 
 // command runs one of Ceph's own tools as client.admin.
-func (c cluster) command(t testing.TB, tool string, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+func (c cluster) command(tb testing.TB, tool string, args ...string) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 60*time.Second)
 	defer cancel()
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, tool, append([]string{"-c", c.conf}, args...)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, stderr.String())
+		tb.Fatalf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, stderr.String())
 	}
 	return string(out)
 }
 
 // lab runs a command of the lab script on the cluster; the test is skipped when the cluster is not one of the lab.
-func (c cluster) lab(t testing.TB, command string) {
-	t.Helper()
+func (c cluster) lab(tb testing.TB, command string) {
+	tb.Helper()
 	dir := filepath.Dir(c.conf)
 	if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
-		t.Skip("the cluster was not started by e2e/lab/ceph.sh")
+		tb.Skip("the cluster was not started by e2e/lab/ceph.sh")
 	}
 	out, err := exec.Command("bash", labScript, command, filepath.Dir(dir), filepath.Base(dir)).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", command, err, out)
+		tb.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
 
 // eventually repeats try until it succeeds; only for what happens in Ceph's daemons.
-func eventually(t testing.TB, within time.Duration, what string, try func() error) {
-	t.Helper()
+func eventually(tb testing.TB, within time.Duration, what string, try func() error) {
+	tb.Helper()
 	deadline := time.Now().Add(within)
 	for {
 		err := try()
@@ -101,8 +102,20 @@ func eventually(t testing.TB, within time.Duration, what string, try func() erro
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v after %v", what, err, within)
+			tb.Fatalf("%s: %v after %v", what, err, within)
 		}
-		time.Sleep(200 * time.Millisecond)
+		select {
+		case <-tb.Context().Done():
+			tb.Fatalf("%s: %v", what, err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// closing closes a handle at the end of a function.
+func closing(tb testing.TB, c io.Closer) {
+	tb.Helper()
+	if err := c.Close(); err != nil {
+		tb.Errorf("close: %v", err)
 	}
 }

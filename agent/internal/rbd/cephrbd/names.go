@@ -46,8 +46,9 @@ func (p *Pool) Rename(ctx context.Context, from, to string) error {
 			return exists(to)
 		case unix.ENOENT:
 			return notFound(from)
+		default:
+			return err
 		}
-		return err
 	}, from, to)
 }
 
@@ -63,7 +64,9 @@ func (p *Pool) change(ctx context.Context, operation string, limit time.Duration
 }
 
 // changing is change with a result. The locks last as long as the library call.
-func changing[T any](ctx context.Context, p *Pool, operation string, limit time.Duration, f func(*session) (T, error), late func(T), names ...string) (T, error) {
+func changing[T any](
+	ctx context.Context, p *Pool, operation string, limit time.Duration, f func(*session) (T, error), late func(T), names ...string,
+) (T, error) {
 	var none T
 	s, err := p.session(ctx, operation)
 	if err != nil {

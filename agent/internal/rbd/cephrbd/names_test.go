@@ -53,7 +53,7 @@ func wantContent(t *testing.T, pool rbd.Pool, name string, want []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer img.Close()
+	defer closing(t, img)
 	got := make([]byte, len(want))
 	if err := img.ReadAt(t.Context(), got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s holds other bytes (%v)", name, err)

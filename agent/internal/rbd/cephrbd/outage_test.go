@@ -52,7 +52,7 @@ func newImage(t *testing.T, pool rbd.Pool, name string, size int64) rbd.Image {
 	}
 	t.Cleanup(func() {
 		_ = img.Close()
-		if err := pool.Remove(context.Background(), name); err != nil && !fault.Is(err, fault.NotFound) {
+		if err := pool.Remove(context.WithoutCancel(t.Context()), name); err != nil && !fault.Is(err, fault.NotFound) {
 			t.Errorf("remove %s: %v", name, err)
 		}
 	})
@@ -259,7 +259,7 @@ func TestPoolComesAndGoes(t *testing.T) {
 		} {
 			eventually(t, 10*time.Second, what+" in round "+strconv.Itoa(round), func() error { // the OSD hears of it a little later
 				if err := call(); fault.ReasonOf(err) != "POOL_MISSING" {
-					return fmt.Errorf("want POOL_MISSING, not %v", err)
+					return fmt.Errorf("want POOL_MISSING, not: %w", err)
 				}
 				return nil
 			})
@@ -296,7 +296,7 @@ func TestBlocklisted(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer again.Close()
+		defer closing(t, again)
 		return again.WriteAt(t.Context(), []byte{3}, 0)
 	})
 	if err := img.WriteAt(t.Context(), []byte{4}, 0); err == nil {
@@ -311,14 +311,20 @@ func TestQuota(t *testing.T) {
 	setQuota := func(bytes string) { c.command(t, "ceph", "osd", "pool", "set-quota", c.pool, "max_bytes", bytes) }
 	t.Cleanup(func() { setQuota("0") })
 	name := unique("quota")
-	img := newImage(t, pool, name, 1<<30)
+	img := newImage(t, pool, name, 1<<40)
 	setQuota("20000000")
 	data := bytes.Repeat([]byte{1}, 4<<20)
 	var err error
-	began := time.Now()
-	for off := int64(0); err == nil && time.Since(began) < time.Minute; off = (off + int64(len(data))) % (1 << 29) {
-		err = img.WriteAt(t.Context(), data, off) // the quota acts some seconds late
-	}
+	off := int64(0)
+	eventually(t, time.Minute, "a write is refused", func() error { // the quota acts some seconds late
+		for range 8 { // always new objects: overwriting goes on in a full pool
+			if err = img.WriteAt(t.Context(), data, off); err != nil {
+				return nil
+			}
+			off += int64(len(data))
+		}
+		return errors.New("the pool takes more than its quota")
+	})
 	wantFault(t, "write", err, fault.Exhausted, "NO_SPACE")
 	_, err = pool.Create(t.Context(), name+"-more", 1<<30)
 	wantFault(t, "create", err, fault.Exhausted, "NO_SPACE")

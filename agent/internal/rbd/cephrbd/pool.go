@@ -28,7 +28,7 @@ type Pool struct {
 	mu         sync.Mutex
 	current    *session
 	sessions   int // connections that have not been shut down
-	dialing    *dial
+	attempt    *dial
 	asking     *asking
 	lastReason string // of the last failed connect, to log changes only
 	closed     bool

@@ -20,8 +20,10 @@ type reader struct{ h *handle }
 // cephSnapshot is an image opened read-only at its snapshot: it takes no lock and registers no watch.
 type cephSnapshot struct{ reader }
 
+// Size implements rbd.Reader.
 func (r reader) Size() int64 { return r.h.size.Load() }
 
+// Close implements rbd.Reader.
 func (r reader) Close() error { return r.h.Close() }
 
 // ReadAt reads at most a chunk at a time.
@@ -56,10 +58,11 @@ func (r reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
+// Meta implements rbd.Snapshot.
 func (r reader) Meta(ctx context.Context, key string) (string, error) {
 	return use(ctx, r.h, "get_metadata", r.h.p.limit(), func(img *librbd.Image) (string, error) {
 		value, err := img.GetMetadata(key)
-		return value, ignore(err, unix.ENOENT)
+		return value, ignoreMissing(err)
 	}, nil)
 }
 
@@ -96,7 +99,7 @@ func (r reader) diff(ctx context.Context, off, length int64) ([]extent, error) {
 		err := img.DiffIterate(librbd.DiffIterateConfig{
 			SnapName: librbd.NoSnapshot, Offset: uint64(off), Length: uint64(length),
 			IncludeParent: librbd.IncludeParent, WholeObject: librbd.EnableWholeObject,
-			Callback: func(off, length uint64, exists int, _ interface{}) int {
+			Callback: func(off, length uint64, exists int, _ any) int {
 				if ctx.Err() != nil {
 					return -int(unix.ECANCELED)
 				}

@@ -57,8 +57,9 @@ func (s *session) remove(name string) error {
 		return s.trash(name)
 	case unix.EBUSY:
 		return inUse(name)
+	default:
+		return err
 	}
-	return err
 }
 
 // watched reports whether a client has the image open for writing. A client that died counts until its watch runs out,
@@ -138,11 +139,11 @@ func sweep(ioctx *rados.IOContext, id string) (removed bool, err error) {
 	}
 	mark, err := img.GetMetadata(removedKey)
 	if err == nil && mark != "" {
-		err = ignore(removeSnapshot(img), unix.ENOENT) // one that clones of format 1 had protected
+		err = ignoreMissing(removeSnapshot(img)) // one that clones of format 1 had protected
 	}
 	err = errors.Join(err, img.Close())
 	if err != nil || mark == "" {
-		return false, ignore(err, unix.ENOENT)
+		return false, ignoreMissing(err)
 	}
 	return true, librbd.TrashRemove(ioctx, id, true)
 }

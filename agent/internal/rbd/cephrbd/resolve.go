@@ -64,7 +64,7 @@ func (s *session) makeFree(name string) error {
 	}
 	// The name of an image that is called otherwise, or of one that is gone but for this object. If the image itself were
 	// still there without any name, deleting this would leak its space but not a byte that somebody can reach.
-	return ignore(s.ioctx.Delete(idObject(name)), unix.ENOENT)
+	return ignoreMissing(s.ioctx.Delete(idObject(name)))
 }
 
 // clearWreck deletes an image that is listed but cannot be opened because its creation or removal was interrupted, and
@@ -77,7 +77,7 @@ func (s *session) clearWreck(name string) error {
 	if errno(err) != unix.ENOENT {
 		return err
 	}
-	return ignore(librbd.RemoveImage(s.ioctx, name), unix.ENOENT)
+	return ignoreMissing(librbd.RemoveImage(s.ioctx, name))
 }
 
 func idObject(name string) string { return "rbd_id." + name }
@@ -86,7 +86,7 @@ func (s *session) readID(name string) (string, error) {
 	buf := make([]byte, 4096)
 	n, err := s.ioctx.Read(idObject(name), buf, 0)
 	if err != nil {
-		return "", ignore(err, unix.ENOENT)
+		return "", ignoreMissing(err)
 	}
 	return decodeString(buf[:n])
 }
@@ -94,7 +94,7 @@ func (s *session) readID(name string) (string, error) {
 func (s *session) readDirectory(key string) (string, error) {
 	values, err := s.ioctx.GetOmapValues(directory, "", key, 1)
 	if err != nil {
-		return "", ignore(err, unix.ENOENT)
+		return "", ignoreMissing(err)
 	}
 	value, ok := values[key] // the first key with this prefix may be a longer one
 	if !ok {
@@ -115,9 +115,9 @@ func decodeString(b []byte) (string, error) {
 	return string(b[4 : 4+n]), nil
 }
 
-// ignore returns err unless it has that number.
-func ignore(err error, number unix.Errno) error {
-	if err != nil && errno(err) == number {
+// ignoreMissing returns err unless it says that something does not exist.
+func ignoreMissing(err error) error {
+	if errno(err) == unix.ENOENT {
 		return nil
 	}
 	return err

@@ -47,10 +47,10 @@ func (p *Pool) session(ctx context.Context, operation string) (*session, error) 
 			p.mu.Unlock()
 			return s, nil
 		}
-		d := p.dialing
+		d := p.attempt
 		if d == nil {
 			d = &dial{done: make(chan struct{})}
-			p.dialing = d
+			p.attempt = d
 			// Not in a slot: the slots may be full of calls that wait for the old connection to time out.
 			p.calls.begin("connect", 3*(p.config.MountTimeout+p.config.MonTimeout), func() { p.connect(d) })
 		}
@@ -71,7 +71,7 @@ func (p *Pool) connect(d *dial) {
 	s, err := p.newSession()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dialing = nil
+	p.attempt = nil
 	d.err = err
 	defer close(d.done)
 	if err == nil {
@@ -109,8 +109,9 @@ func (p *Pool) newSession() (*session, error) {
 			return nil, fault.Wrap(err, fault.Denied, "NO_ACCESS", "there is no key for the Ceph user of the store")
 		case unix.EINVAL:
 			return nil, fault.Wrap(err, fault.Precondition, "STORE_CONFIG", "the Ceph configuration or the key of the store is malformed")
+		default:
+			return nil, classify("connect", err)
 		}
-		return nil, classify("connect", err)
 	}
 	p.fence(conn)
 	s := &session{conn: conn}

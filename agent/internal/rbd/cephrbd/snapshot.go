@@ -14,6 +14,7 @@ import (
 
 type snapState struct{ exists, protected bool }
 
+// SnapshotState implements rbd.Image.
 func (i *cephImage) SnapshotState(ctx context.Context) (exists, protected bool, err error) {
 	st, err := use(ctx, i.h, "snapshot_state", i.h.p.limit(), func(img *librbd.Image) (st snapState, err error) {
 		st.exists, st.protected, err = snapshotState(img)
@@ -34,6 +35,7 @@ func snapshotState(img *librbd.Image) (exists, protected bool, err error) {
 	return false, false, err
 }
 
+// CreateSnapshot implements rbd.Image.
 func (i *cephImage) CreateSnapshot(ctx context.Context) error {
 	return useOnly(ctx, i.h, "create_snapshot", i.h.p.limit(), func(img *librbd.Image) error {
 		_, err := img.CreateSnapshot(rbd.SnapshotName)
@@ -47,22 +49,21 @@ func (i *cephImage) CreateSnapshot(ctx context.Context) error {
 	})
 }
 
+// RemoveSnapshot implements rbd.Image.
 func (i *cephImage) RemoveSnapshot(ctx context.Context) error {
 	return useOnly(ctx, i.h, "remove_snapshot", i.h.p.limit(), func(img *librbd.Image) error {
 		err := removeSnapshot(img)
-		switch errno(err) {
-		case 0:
-			if err == nil {
-				i.h.frozen.Store(false)
-			}
-			return err
-		case unix.ENOENT:
+		if errno(err) == unix.ENOENT {
 			return snapshotMissing(i.name)
+		}
+		if err == nil {
+			i.h.frozen.Store(false)
 		}
 		return err
 	})
 }
 
+// ProtectSnapshot implements rbd.Image.
 func (i *cephImage) ProtectSnapshot(ctx context.Context) error {
 	return useOnly(ctx, i.h, "protect_snapshot", i.h.p.limit(), func(img *librbd.Image) error {
 		snap := img.GetSnapshot(rbd.SnapshotName)
@@ -72,9 +73,11 @@ func (i *cephImage) ProtectSnapshot(ctx context.Context) error {
 			if protected, e := snap.IsProtected(); e != nil || protected {
 				return e
 			}
+			return err
 		case unix.ENOENT:
 			return snapshotMissing(i.name)
+		default:
+			return err
 		}
-		return err
 	})
 }

@@ -68,7 +68,7 @@ func Open(dir string) (rbd.Pool, error) {
 		return nil, fault.BadField("dir", "the directory of a file store must be an absolute path other than /")
 	}
 	p := &Pool{dir: filepath.Clean(dir), nodes: map[string]*node{}}
-	if err := p.ready(context.Background()); err == nil {
+	if err := p.prepare(); err == nil {
 		p.sweep()
 	}
 	return p, nil
@@ -103,6 +103,10 @@ func (p *Pool) ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return p.prepare()
+}
+
+func (p *Pool) prepare() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fsid != "" {
@@ -152,12 +156,12 @@ func (p *Pool) makeID() error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
 	_, err = temp.Write(b)
-	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
+	err = errors.Join(err, temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Link(temp.Name(), filepath.Join(p.dir, poolFile))
 	}
-	if err := os.Link(temp.Name(), filepath.Join(p.dir, poolFile)); err != nil {
+	if err = errors.Join(err, os.Remove(temp.Name())); err != nil {
 		return err
 	}
 	return syncDir(p.dir)

@@ -1,6 +1,7 @@
 package filerbd_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,9 +45,9 @@ func TestConformance(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer f.Close()
 					p := make([]byte, n)
-					if _, err := io.ReadFull(f, p); err != nil {
+					_, err = io.ReadFull(f, p)
+					if err = errors.Join(err, f.Close()); err != nil {
 						t.Fatal(err)
 					}
 					return p

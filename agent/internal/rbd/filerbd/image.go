@@ -18,20 +18,24 @@ type fileImage struct {
 	node *node
 }
 
+// Size implements rbd.Image.
 func (i *fileImage) Size() int64 {
 	i.node.mu.RLock()
 	defer i.node.mu.RUnlock()
 	return i.node.size
 }
 
+// ReadAt implements rbd.Image.
 func (i *fileImage) ReadAt(ctx context.Context, b []byte, off int64) error {
 	return i.readAt(ctx, b, off, i.Size())
 }
 
+// Extents implements rbd.Image.
 func (i *fileImage) Extents(ctx context.Context, visit func(off, length int64) error) error {
 	return i.extents(ctx, i.Size(), visit)
 }
 
+// WriteAt implements rbd.Image.
 func (i *fileImage) WriteAt(ctx context.Context, b []byte, off int64) error {
 	return i.change(ctx, off, int64(len(b)), func() error {
 		_, err := i.f.WriteAt(b, off)
@@ -39,6 +43,7 @@ func (i *fileImage) WriteAt(ctx context.Context, b []byte, off int64) error {
 	})
 }
 
+// Zero implements rbd.Image.
 func (i *fileImage) Zero(ctx context.Context, off, length int64) error {
 	return i.change(ctx, off, length, func() error {
 		if length == 0 {
@@ -79,6 +84,7 @@ func (i *fileImage) frozen() error {
 	return fault.New(fault.Precondition, "FROZEN", "image %s has a snapshot and cannot be written", i.name)
 }
 
+// Resize implements rbd.Image.
 func (i *fileImage) Resize(ctx context.Context, size int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -98,6 +104,7 @@ func (i *fileImage) Resize(ctx context.Context, size int64) error {
 	return nil
 }
 
+// Flush implements rbd.Image.
 func (i *fileImage) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,8 +112,10 @@ func (i *fileImage) Flush(ctx context.Context) error {
 	return i.p.fault(i.f.Sync())
 }
 
+// Meta implements rbd.Image.
 func (i *fileImage) Meta(ctx context.Context, key string) (string, error) { return i.meta(ctx, key) }
 
+// SetMeta implements rbd.Image.
 func (i *fileImage) SetMeta(ctx context.Context, key, value string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -127,6 +136,7 @@ func (i *fileImage) SetMeta(ctx context.Context, key, value string) error {
 	})
 }
 
+// SnapshotState implements rbd.Image.
 func (i *fileImage) SnapshotState(ctx context.Context) (exists, protected bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, false, err
@@ -135,6 +145,7 @@ func (i *fileImage) SnapshotState(ctx context.Context) (exists, protected bool, 
 	return st.Snapshot, st.Protected, err
 }
 
+// CreateSnapshot implements rbd.Image.
 func (i *fileImage) CreateSnapshot(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -158,6 +169,7 @@ func (i *fileImage) CreateSnapshot(ctx context.Context) error {
 	return err
 }
 
+// RemoveSnapshot implements rbd.Image.
 func (i *fileImage) RemoveSnapshot(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -182,6 +194,7 @@ func (i *fileImage) RemoveSnapshot(ctx context.Context) error {
 	return err
 }
 
+// ProtectSnapshot implements rbd.Image.
 func (i *fileImage) ProtectSnapshot(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -195,6 +208,7 @@ func (i *fileImage) ProtectSnapshot(ctx context.Context) error {
 	})
 }
 
+// Close implements rbd.Image.
 func (i *fileImage) Close() error {
 	err := i.f.Close()
 	if errors.Is(err, os.ErrClosed) {

@@ -1,6 +1,7 @@
 package filerbd
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -11,7 +12,7 @@ import (
 // released by the system. Shared holders change single names atomically and so need no protection from each other.
 // Without LOCK_NB it may wait for a sweep, which is short.
 func (p *Pool) lockNames(how int) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(p.dir, lockFile), os.O_RDONLY|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(filepath.Join(p.dir, lockFile), os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, p.fault(err)
 	}
@@ -49,6 +50,5 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -67,6 +67,7 @@ func (p *Pool) makeFiles(id string, size int64) error {
 	if err := os.Mkdir(filepath.Join(path, "children"), 0o755); err != nil {
 		return err
 	}
+	//nolint:gosec // G302: virtual machines read it under users of their own
 	data, err := os.OpenFile(filepath.Join(path, "data"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -78,8 +79,7 @@ func (p *Pool) makeFiles(id string, size int64) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	if err := storeState(dir, state{}); err != nil {
+	if err := errors.Join(storeState(dir, state{}), dir.Close()); err != nil {
 		return err
 	}
 	return syncDir(filepath.Join(p.dir, imagesDir))

@@ -34,7 +34,7 @@ func (p *Pool) changeState(id string, change func(*state) error) error {
 	if err != nil {
 		return p.fault(err)
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // it was only read
 	if err := flock(dir, unix.LOCK_EX); err != nil {
 		return p.fault(err)
 	}

@@ -49,12 +49,12 @@ func (f *Faulty) OpenSnapshot(ctx context.Context, name string) (rbd.Snapshot, e
 	return open(ctx, f, OpOpenSnapshot, name, func() (rbd.Snapshot, error) { return f.Pool.OpenSnapshot(ctx, name) }, f.snapshot)
 }
 
-func (f *Faulty) image(name string, real rbd.Image) rbd.Image {
-	return &faultyImage{Image: real, f: f, name: name}
+func (f *Faulty) image(name string, inner rbd.Image) rbd.Image {
+	return &faultyImage{Image: inner, f: f, name: name}
 }
 
-func (f *Faulty) snapshot(name string, real rbd.Snapshot) rbd.Snapshot {
-	return &faultySnapshot{Snapshot: real, f: f, name: name}
+func (f *Faulty) snapshot(name string, inner rbd.Snapshot) rbd.Snapshot {
+	return &faultySnapshot{Snapshot: inner, f: f, name: name}
 }
 
 // open opens a handle under a fault and wraps it; a handle that must not be returned is closed.

@@ -66,8 +66,16 @@ func testReadWrite(e *env) {
 		off int64
 		n   int
 	}{
-		{0, chunk}, {chunk, 2 << 20}, {chunk + 2<<20, 2 << 20}, {100, 1}, {chunk - 1, 2}, {2*chunk - 100, chunk + 200},
-		{3 * chunk, 777}, {size - 1, 1}, {0, int(size)}, {5, 0},
+		{0, chunk},
+		{chunk, 2 << 20},
+		{chunk + 2<<20, 2 << 20},
+		{100, 1},
+		{chunk - 1, 2},
+		{2*chunk - 100, chunk + 200},
+		{3 * chunk, 777},
+		{size - 1, 1},
+		{0, int(size)},
+		{5, 0},
 	} {
 		p := pattern(byte(i+1), w.n)
 		e.write(img, p, w.off)

@@ -40,6 +40,7 @@ const chunk = 4 << 20
 // Run runs the whole suite. open returns a pool that is closed by its own cleanup; pools of different calls may be the same
 // store. The suite uses names of its own and removes them.
 func Run(t *testing.T, open func(t *testing.T) rbd.Pool, opts Options) {
+	t.Helper()
 	for _, part := range []struct {
 		name string
 		run  func(*env)
@@ -75,13 +76,14 @@ func Run(t *testing.T, open func(t *testing.T) rbd.Pool, opts Options) {
 // env is what one part of the suite works with.
 type env struct {
 	*testing.T
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it is the test's, as T is
 	pool   rbd.Pool
 	opts   Options
 	prefix string
 }
 
 func newEnv(t *testing.T, pool rbd.Pool, opts Options) *env {
+	t.Helper()
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	e := &env{T: t, ctx: t.Context(), pool: pool, opts: opts, prefix: "rbdtest-" + hex.EncodeToString(b[:]) + "-"}
@@ -91,7 +93,7 @@ func newEnv(t *testing.T, pool rbd.Pool, opts Options) *env {
 
 // removeAll removes what the part left behind; errors are not the suite's business any more.
 func (e *env) removeAll() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), 30*time.Second)
 	defer cancel()
 	names, err := e.pool.List(ctx)
 	if err != nil {
