@@ -42,7 +42,6 @@ func Encode(dst, raw []byte, codec Codec) ([]byte, error) {
 			Header{Codec: Zstd, Raw: len(raw), Payload: n}.Append(out[start:start])
 			return out, nil
 		}
-		dst = out[:start]
 	}
 	return append(Header{Codec: Raw, Raw: len(raw), Payload: len(raw)}.Append(dst), raw...), nil
 }
