@@ -29,11 +29,25 @@ func TestFillsAndPublishes(t *testing.T) {
 			if r.ContentId != string(conA) || r.Verification == nil || r.Verification.ChunksDamaged != 0 {
 				t.Errorf("reported %v", r)
 			}
-			if !slices.Contains(s.seen, isVerifying) {
-				t.Errorf("states reported: %v", s.seen)
-			}
 		})
 	}
+}
+
+// While the snapshot is read back the copy is reported as such and not visible.
+func TestVerifyingIsReported(t *testing.T) {
+	hub := newFakeHub(t)
+	c := hub.add(conA, pattern(1, "p"))
+	s := newSite(t, hub).begin()
+	gate := s.pools[st0].Block(rbdtest.OpReadAt)
+	s.delta(goalOf(goalPresent, 1, conA))
+	<-gate.Entered()
+	s.await(isVerifying, 1)
+	if got := s.names(); got != hiddenName(img1) {
+		t.Errorf("images: %q", got)
+	}
+	gate.Release()
+	s.await(isPresent, 1)
+	s.holds(c)
 }
 
 func TestFillsOfUnknownLength(t *testing.T) {

@@ -77,7 +77,7 @@ func newSite(t *testing.T, hub *fakeHub, stores ...image.StoreID) *site {
 // memDir is t.TempDir in memory where that is possible: file pools sync a lot.
 func memDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "atoll-test") //nolint:usetesting // t.TempDir is on a disk
+	dir, err := os.MkdirTemp("/dev/shm", "atoll-test")
 	if err != nil {
 		return t.TempDir()
 	}
