@@ -18,8 +18,8 @@ type nothing = struct{}
 func (p *Pool) List(ctx context.Context) ([]string, error) {
 	return do(ctx, p, "list", p.limit(), func(s *session) ([]string, error) {
 		names, err := librbd.GetImageNames(s.ioctx)
-		if errno(err) == unix.ENOENT { // no directory yet, or no pool any more
-			return nil, p.checkPool(s)
+		if err == nil && len(names) == 0 { // a pool that was deleted looks empty too
+			err = p.checkPool(s)
 		}
 		return names, err
 	}, nil)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -243,7 +244,7 @@ func TestPoolComesAndGoes(t *testing.T) {
 	_, err = pool.Create(t.Context(), "image", 1<<20)
 	wantFault(t, "create", err, fault.Precondition, "POOL_MISSING")
 
-	for round := range 2 {
+	for round := range 3 {
 		c.command(t, "ceph", "osd", "pool", "create", config.Pool, "8", "8")
 		var img rbd.Image
 		eventually(t, 30*time.Second, "create", func() (err error) { img, err = pool.Create(t.Context(), "image", 1<<20); return err })
@@ -252,14 +253,16 @@ func TestPoolComesAndGoes(t *testing.T) {
 		}
 		_ = img.Close()
 		drop()
-		for what, call := range map[string]func() error{
-			"info": func() error { _, err := pool.Info(t.Context()); return err },
-			"list": func() error { _, err := pool.List(t.Context()); return err },
-			"open": func() error { _, err := pool.Open(t.Context(), "image"); return err },
-		} {
-			eventually(t, 10*time.Second, what+" in round "+strconv.Itoa(round), func() error { // the OSD hears of it a little later
+		calls := []func() error{
+			func() error { _, err := pool.List(t.Context()); return err },
+			func() error { _, err := pool.Open(t.Context(), "image"); return err },
+			func() error { _, err := pool.Info(t.Context()); return err },
+		}
+		slices.Reverse(calls[:1+round]) // each call is once the first to notice
+		for i, call := range calls {
+			eventually(t, 10*time.Second, fmt.Sprintf("call %d in round %d", i, round), func() error { // the OSD hears of it a little later
 				if err := call(); fault.ReasonOf(err) != "POOL_MISSING" {
-					return fmt.Errorf("want POOL_MISSING, not: %w", err)
+					return errors.Join(errors.New("want POOL_MISSING"), err)
 				}
 				return nil
 			})
