@@ -51,7 +51,7 @@ func (v *view) addReplicas(m *hubv1.Image, img *storev1.Image) {
 	replicas, _ := v.read().Replicas(image.ID(img.Id))
 	have := map[string]bool{}
 	for _, r := range replicas {
-		have[r.StoreId] = true
+		have[r.StoreId] = r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_DELETING
 		switch r.Phase {
 		case storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			if img.Status == storev1.ImageStatus_IMAGE_STATUS_ACTIVE {

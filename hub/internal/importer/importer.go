@@ -144,7 +144,7 @@ func (im *Importer) watch(ctx context.Context, op image.ID, cancel context.Cance
 	defer sub.Close()
 	for {
 		if o, _ := im.Catalog.Read().Operation(op); o == nil || !catalog.Importing(o) && !o.Source.GetComplete() {
-			cancel(fault.New(fault.Cancelled, "IMPORT_CANCELLED", "the import has been cancelled"))
+			cancel(endedBy(o))
 			return
 		}
 		select {
@@ -154,6 +154,15 @@ func (im *Importer) watch(ctx context.Context, op image.ID, cancel context.Cance
 			sub.Take()
 		}
 	}
+}
+
+// endedBy says why an operation no longer wants the data of its source: a store that had to succeed has failed, or
+// somebody has cancelled it.
+func endedBy(o *storev1.Operation) error {
+	if e := o.GetError(); e != nil {
+		return fault.New(rpc.Class(uint32(e.Code)), e.Reason, "%s", e.Message)
+	}
+	return fault.New(fault.Cancelled, "IMPORT_CANCELLED", "the import has been cancelled")
 }
 
 // isEnd reports whether a stream has ended in order.

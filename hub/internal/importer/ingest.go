@@ -5,7 +5,6 @@ import (
 	"crypto/md5"
 	"crypto/sha512"
 	"encoding/hex"
-	"errors"
 	"hash"
 	"io"
 	"sync/atomic"
@@ -23,7 +22,8 @@ func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64
 	for {
 		buf := sums.buffer()
 		n, err := io.ReadFull(s.body, buf)
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		// These two come from ReadFull itself; wrapped in another error they tell of a source that broke.
+		last := err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // see above
 		if err != nil && !last {
 			return nil, err
 		}

@@ -74,12 +74,28 @@ func (p *planner) planFill(o *storev1.Operation) {
 			bad = append(bad, part.StoreId)
 		}
 	}
+	importing := o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT
 	switch {
-	case len(bad) > 0 && (o.AllMustSucceed || left == 0 && good == 0):
+	case len(bad) > 0 && o.AllMustSucceed, importing && left == 0 && good == 0:
 		p.beginUndo(o, bad)
-	case left == 0:
+	case left == 0 && good > 0:
 		p.end(o, succeeded, nil)
+	case left == 0: // the failed copies stay: they go on when their site returns, or when the user says so
+		state, err := verdict(o)
+		p.end(o, state, err)
 	}
+}
+
+// verdict returns how an operation ends none of whose parts has succeeded.
+func verdict(o *storev1.Operation) (storev1.OperationState, *storev1.OperationError) {
+	for _, part := range o.Stores {
+		if part.State == failed && part.Error != nil {
+			return failed, &storev1.OperationError{
+				Code: part.Error.Code, Reason: part.Error.Reason, Message: fmt.Sprintf("store %s: %s", part.StoreId, part.Error.Message),
+			}
+		}
+	}
+	return cancelled, nil // the copies were deleted under it
 }
 
 // planBlocked handles a part that has no replica of its own yet: an earlier copy is still being removed.
@@ -98,20 +114,7 @@ func (p *planner) planBlocked(o *storev1.Operation, part *storev1.OperationStore
 
 // beginUndo makes a failed operation remove what it has written before it ends.
 func (p *planner) beginUndo(o *storev1.Operation, bad []string) {
-	o.Undoing = failed
-	for _, part := range o.Stores {
-		if part.State == cancelled && o.Error == nil {
-			o.Undoing = cancelled // the copies were deleted under it
-		}
-		if part.State == failed && part.Error != nil {
-			o.Undoing = failed
-			o.Error = &storev1.OperationError{
-				Code: part.Error.Code, Reason: part.Error.Reason,
-				Message: fmt.Sprintf("store %s: %s", part.StoreId, part.Error.Message),
-			}
-			break
-		}
-	}
+	o.Undoing, o.Error = verdict(o)
 	for _, s := range bad {
 		if !slices.Contains(p.img.FailedStores, s) {
 			p.img.FailedStores = append(p.img.FailedStores, s)
