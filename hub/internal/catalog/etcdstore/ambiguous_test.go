@@ -43,7 +43,10 @@ func pair(t *testing.T, adjust func(*timing)) (flaky, steady *Store, p *proxy) {
 	}
 	closeAfter(t, flaky)
 	steady = open(t, config(t, "steady"))
-	eventually(t, func() bool { return flaky.metrics.database.Load() > 0 }) // connected, and nothing else is going to be asked
+	eventually(t, func() bool { // connected, and nothing else is going to be asked
+		flaky.size(t.Context())
+		return flaky.metrics.database.Load() > 0
+	})
 	return flaky, steady, p
 }
 
@@ -156,7 +159,7 @@ func waitFor(t *testing.T, s *Store, cond func() bool) {
 
 func TestNoAnswerAtAll(t *testing.T) {
 	flaky, steady, p := pair(t, func(c *timing) {
-		c.request, c.commit, c.settle = 50*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+		c.request, c.commit, c.settle = 200*time.Millisecond, 500*time.Millisecond, 200*time.Millisecond
 	})
 	p.freeze()
 	began := time.Now()

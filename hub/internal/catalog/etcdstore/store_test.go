@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore/embedded"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/retry"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -68,9 +70,21 @@ func config(t *testing.T, hubID string) Config {
 	t.Helper()
 	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
 	return Config{
-		Endpoints: endpoints, Prefix: "/test/" + fmt.Sprintf("%x", t.Name()), HubID: hubID,
+		Endpoints: endpoints, Prefix: prefix(t), HubID: hubID,
 		Log: log, Registry: prometheus.NewRegistry(), timing: quick,
 	}
+}
+
+// prefixes are those of the running tests; a test that is repeated gets a new one.
+var prefixes sync.Map
+
+func prefix(t *testing.T) string {
+	t.Helper()
+	p, known := prefixes.LoadOrStore(t, "/test/"+string(image.NewID()))
+	if !known {
+		t.Cleanup(func() { prefixes.Delete(t) })
+	}
+	return fmt.Sprint(p)
 }
 
 type testWriter struct{ t *testing.T }
