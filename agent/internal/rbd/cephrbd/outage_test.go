@@ -307,36 +307,61 @@ func TestBlocklisted(t *testing.T) {
 	}
 }
 
-func TestQuota(t *testing.T) {
+// TestFull fills a pool to its quota, and a cluster to its full ratio.
+func TestFull(t *testing.T) {
 	c := testCluster(t)
-	config := c.config()
-	pool := c.open(t, config)
-	setQuota := func(bytes string) { c.command(t, "ceph", "osd", "pool", "set-quota", c.pool, "max_bytes", bytes) }
-	t.Cleanup(func() { setQuota("0") })
-	name := unique("quota")
-	img := newImage(t, pool, name, 1<<40)
-	setQuota("20000000")
-	data := bytes.Repeat([]byte{1}, 4<<20)
-	var err error
-	off := int64(0)
-	eventually(t, time.Minute, "a write is refused", func() error { // the quota acts some seconds late
-		for range 8 { // always new objects: overwriting goes on in a full pool
-			if err = img.WriteAt(t.Context(), data, off); err != nil {
-				return nil
-			}
-			off += int64(len(data))
-		}
-		return errors.New("the pool takes more than its quota")
-	})
-	wantFault(t, "write", err, fault.Exhausted, "NO_SPACE")
-	_, err = pool.Create(t.Context(), name+"-more", 1<<30)
-	wantFault(t, "create", err, fault.Exhausted, "NO_SPACE")
-	info, err := pool.Info(t.Context())
-	if err != nil || info.TotalBytes != 20000000 || info.FreeBytes != 0 {
-		t.Errorf("info is %+v (%v)", info, err)
+	quota := func(bytes string) { c.command(t, "ceph", "osd", "pool", "set-quota", c.pool, "max_bytes", bytes) }
+	ratios := func(nearfull, backfillfull, full string) {
+		c.command(t, "ceph", "osd", "set-nearfull-ratio", nearfull)
+		c.command(t, "ceph", "osd", "set-backfillfull-ratio", backfillfull)
+		c.command(t, "ceph", "osd", "set-full-ratio", full)
 	}
-	// Deleting is how a full pool gets space again.
-	if err := errors.Join(img.Close(), pool.Remove(t.Context(), name)); err != nil {
-		t.Errorf("remove from a full pool: %v", err)
+	for _, limit := range []struct {
+		name     string
+		set, end func()
+	}{
+		{"quota", func() { quota("20000000") }, func() { quota("0") }},
+		{"ratio", func() { ratios("0.01", "0.01", "0.01") }, func() { ratios("0.85", "0.90", "0.95") }},
+	} {
+		t.Run(limit.name, func(t *testing.T) {
+			pool := c.open(t, c.config())
+			name := unique("full")
+			t.Cleanup(func() {
+				limit.end()
+				ctx := context.WithoutCancel(t.Context())
+				eventually(t, 30*time.Second, "the pool takes images again", func() error {
+					img, err := pool.Create(ctx, name, 1)
+					if err != nil {
+						return err
+					}
+					return errors.Join(img.Close(), pool.Remove(ctx, name))
+				})
+			})
+			img := newImage(t, pool, name, 1<<40)
+			limit.set()
+			data := bytes.Repeat([]byte{1}, 4<<20)
+			var err error
+			off := int64(0)
+			eventually(t, time.Minute, "a write is refused", func() error { // it takes the cluster some seconds to notice
+				for range 8 { // always new objects: overwriting goes on in a full pool
+					if err = img.WriteAt(t.Context(), data, off); err != nil {
+						return nil
+					}
+					off += int64(len(data))
+				}
+				return errors.New("the pool takes more than it should")
+			})
+			wantFault(t, "write", err, fault.Exhausted, "NO_SPACE")
+			_, err = pool.Create(t.Context(), name+"-more", 1<<30)
+			wantFault(t, "create", err, fault.Exhausted, "NO_SPACE")
+			info, err := pool.Info(t.Context())
+			if err != nil || info.TotalBytes <= 0 || info.FreeBytes != 0 || limit.name == "quota" && info.TotalBytes != 20000000 {
+				t.Errorf("info is %+v (%v)", info, err)
+			}
+			// Deleting is how a full pool gets space again.
+			if err := errors.Join(img.Close(), pool.Remove(t.Context(), name)); err != nil {
+				t.Errorf("remove from a full pool: %v", err)
+			}
+		})
 	}
 }
