@@ -121,9 +121,13 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 		name string
 		v    time.Duration
 	}{
-		{"offline-timeout", c.Settings.OfflineTimeout}, {"delete-check-timeout", c.Settings.CheckTimeout},
-		{"retry-initial", c.Settings.RetryInitial}, {"retry-max", c.Settings.RetryMax}, {"heartbeat", c.Heartbeat},
-		{"join-token-life", c.TokenLife}, {"agent-cert-life", c.CertificateTTL},
+		{"offline-timeout", c.Settings.OfflineTimeout},
+		{"delete-check-timeout", c.Settings.CheckTimeout},
+		{"retry-initial", c.Settings.RetryInitial},
+		{"retry-max", c.Settings.RetryMax},
+		{"heartbeat", c.Heartbeat},
+		{"join-token-life", c.TokenLife},
+		{"agent-cert-life", c.CertificateTTL},
 	} {
 		if d.v <= 0 {
 			return "", 0, fault.BadField(d.name, "must be longer than 0, such as 5s or 24h")

@@ -241,26 +241,6 @@ func (s *sim) arrive(op *storev1.Operation) error {
 	})
 }
 
-// imported returns an image that is active in the stores.
-func (s *sim) imported(t *testing.T, stores ...string) image.ID {
-	t.Helper()
-	id := s.createImage(t)
-	op, err := s.upload(id, catalog.Target{Stores: stores})
-	if err == nil {
-		err = s.arrive(op)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.settle()
-	for _, store := range append(stores, "central") {
-		if r, _ := s.records.Replica(id, image.StoreID(store)); r.GetPhase() != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
-			t.Fatalf("store %s: %v", store, r)
-		}
-	}
-	return id
-}
-
 // TestConverges drives random users, sites and faults, then lets everything come to rest and looks at what is left.
 func TestConverges(t *testing.T) {
 	t.Parallel()
