@@ -21,8 +21,9 @@
 //
 // WriteAt and ReadAt give the library buffers of the pool's own and copy between them and the caller's, because an
 // abandoned call goes on using its memory. The caller may reuse its buffer as soon as the method returns. The copy costs
-// 2 to 4 % of a write's CPU time; handing the caller's memory to the library would save it only by making the caller wait
-// for calls that may take minutes, or by corrupting what it puts into its buffers next.
+// 0.07 to 0.1 CPU seconds per GiB, some 4 % of what client and OSD spend on a write. Handing the caller's memory to the
+// library would save that only by making the caller wait for calls that may take minutes, or by letting what it puts into
+// its buffers next reach the image.
 package cephrbd
 
 import (

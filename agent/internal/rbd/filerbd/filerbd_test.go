@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/filerbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
@@ -188,5 +190,37 @@ func TestSweep(t *testing.T) {
 	}
 	if count() != 0 {
 		t.Errorf("%d images are left", count())
+	}
+}
+
+// TestNoSpace needs root, to make a small file system.
+func TestNoSpace(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("cannot mount a file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	pool := open(t, dir)
+	img, err := pool.Create(t.Context(), "image", 16<<20) // sparse: this takes no space
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = img.WriteAt(t.Context(), make([]byte, 4<<20), 0)
+	if !fault.Is(err, fault.Exhausted) || fault.ReasonOf(err) != "NO_SPACE" {
+		t.Errorf("write: %v", err)
+	}
+	info, err := pool.Info(t.Context())
+	if err != nil || info.TotalBytes != 1<<20 || info.FreeBytes != 0 {
+		t.Errorf("info is %+v (%v)", info, err)
+	}
+	if err := errors.Join(img.Close(), pool.Remove(t.Context(), "image")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err = pool.Info(t.Context()); err != nil || info.FreeBytes < 1<<19 {
+		t.Errorf("info after remove is %+v (%v)", info, err)
 	}
 }
