@@ -1,0 +1,230 @@
+package catalog_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+const (
+	pending  = storev1.ReplicaPhase_REPLICA_PHASE_PENDING
+	active   = storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE
+	failed   = storev1.ReplicaPhase_REPLICA_PHASE_FAILED
+	deleting = storev1.ReplicaPhase_REPLICA_PHASE_DELETING
+)
+
+// world is a catalog over records in memory with the stores central, dcn0 and dcn1, each at the site of the same name.
+type world struct {
+	*catalog.Catalog
+	t       *testing.T
+	records *catalogtest.Records
+	now     time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	for _, s := range []string{"central", "dcn0", "dcn1"} {
+		if _, err := w.CreateSite(t.Context(), image.SiteID(s), ""); err != nil {
+			t.Fatal(err)
+		}
+		w.register(s)
+	}
+	return w
+}
+
+func emptyWorld(t *testing.T) *world {
+	w := &world{t: t, records: catalogtest.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	w.Catalog = catalog.New(w.records, "central", func() time.Time { return w.now })
+	return w
+}
+
+// register announces the store of a site of the same name.
+func (w *world) register(store string) {
+	w.t.Helper()
+	st := &agentv1.StoreStatus{StoreId: store, Driver: "ceph", Fsid: "fsid-" + store, Pool: "images"}
+	if err := w.RegisterStore(w.t.Context(), image.SiteID(store), st); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// queued creates an image without data.
+func (w *world) queued() image.ID {
+	w.t.Helper()
+	img, err := w.CreateImage(w.t.Context(), catalog.NewImage{Name: "x"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return image.ID(img.Id)
+}
+
+// active creates an active image with copies in the given phases.
+func (w *world) active(copies map[image.StoreID]storev1.ReplicaPhase) image.ID {
+	w.t.Helper()
+	id := w.queued()
+	w.change(id, func(img *storev1.Image) {
+		img.Status = storev1.ImageStatus_IMAGE_STATUS_ACTIVE
+		img.Content = &storev1.Content{Id: "content", Complete: true}
+	})
+	for store, phase := range copies {
+		w.records.Put(catalog.ReplicaKey(id, store), &storev1.Replica{
+			ImageId: string(id), StoreId: string(store), SiteId: string(store), Phase: phase, Generation: 7, ContentId: "content", Attempts: 3,
+		})
+	}
+	return id
+}
+
+// change changes the record of an image.
+func (w *world) change(id image.ID, f func(*storev1.Image)) {
+	w.t.Helper()
+	old, _ := w.records.Image(id)
+	if old == nil {
+		w.t.Fatalf("no image %s", id)
+	}
+	img := proto.CloneOf(old)
+	f(img)
+	w.records.Put(catalog.ImageKey(id), img)
+}
+
+// wantFault checks an error's class and reason.
+func wantFault(t *testing.T, err error, class fault.Class, reason string) {
+	t.Helper()
+	if err == nil || fault.ClassOf(err) != class || fault.ReasonOf(err) != reason {
+		t.Fatalf("got %v (%s, %s), want %s, %s", err, fault.ClassOf(err), fault.ReasonOf(err), class, reason)
+	}
+}
+
+// wantField checks that an error blames exactly one field.
+func wantField(t *testing.T, err error, name string) {
+	t.Helper()
+	f, ok := fault.As(err)
+	if !ok || f.Class != fault.Invalid || len(f.Fields) != 1 || f.Fields[0].Name != name {
+		t.Fatalf("got %v, want an error about %s", err, name)
+	}
+}
+
+// storesOf returns the stores of an operation.
+func storesOf(o *storev1.Operation) []string {
+	var out []string
+	for _, p := range o.GetStores() {
+		out = append(out, p.StoreId)
+	}
+	return out
+}
+
+func TestCreateImageFields(t *testing.T) {
+	t.Parallel()
+	many := map[string]string{}
+	for i := range 129 {
+		many[strings.Repeat("k", i+1)] = ""
+	}
+	for name, c := range map[string]struct {
+		in    catalog.NewImage
+		field string
+	}{
+		"longest name":         {catalog.NewImage{Name: strings.Repeat("n", 255)}, ""},
+		"iso":                  {catalog.NewImage{DiskFormat: "iso", ContainerFormat: "bare"}, ""},
+		"name too long":        {catalog.NewImage{Name: strings.Repeat("n", 256)}, "image.name"},
+		"name not UTF-8":       {catalog.NewImage{Name: "\xff"}, "image.name"},
+		"qcow2":                {catalog.NewImage{DiskFormat: "qcow2"}, "image.disk_format"},
+		"container":            {catalog.NewImage{ContainerFormat: "ova"}, "image.container_format"},
+		"too many properties":  {catalog.NewImage{Properties: many}, "image.properties"},
+		"empty property key":   {catalog.NewImage{Properties: map[string]string{"": "v"}}, "image.properties"},
+		"long property value":  {catalog.NewImage{Properties: map[string]string{"k": strings.Repeat("v", 65536)}}, "image.properties"},
+		"reserved property":    {catalog.NewImage{Properties: map[string]string{"os_glance_failed_import": "dcn0"}}, "image.properties"},
+		"property of any name": {catalog.NewImage{Properties: map[string]string{"hw_disk_bus": "virtio"}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := emptyWorld(t)
+			img, err := w.CreateImage(t.Context(), c.in)
+			if c.field != "" {
+				wantField(t, err, c.field)
+				if len(w.records.Images()) != 0 {
+					t.Fatal("a refused image is recorded")
+				}
+				return
+			}
+			if err != nil || img.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED || img.ContainerFormat != "bare" {
+				t.Fatalf("got %v, %v", img, err)
+			}
+			if _, err := image.ParseID("id", img.Id); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestCreateImageTakenID(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	id := w.queued()
+	_, err := w.CreateImage(t.Context(), catalog.NewImage{ID: id})
+	wantFault(t, err, fault.Exists, "IMAGE_EXISTS")
+	w.change(id, func(img *storev1.Image) { img.Status = storev1.ImageStatus_IMAGE_STATUS_DELETED })
+	_, err = w.CreateImage(t.Context(), catalog.NewImage{ID: id})
+	wantFault(t, err, fault.Exists, "IMAGE_EXISTS")
+}
+
+func TestUpdateImage(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	id := w.queued()
+	_, etag := w.records.Image(id)
+	name, yes := "new", true
+	w.now = w.now.Add(time.Minute)
+	if err := w.UpdateImage(t.Context(), id, etag, catalog.ImageChange{Name: &name}); err != nil {
+		t.Fatal(err)
+	}
+	err := w.UpdateImage(t.Context(), id, etag, catalog.ImageChange{Protected: &yes})
+	wantFault(t, err, fault.Precondition, "STALE_ETAG")
+	if err := w.UpdateImage(t.Context(), id, 0, catalog.ImageChange{Protected: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	img, _ := w.records.Image(id)
+	if img.Name != "new" || !img.Protected || !img.UpdateTime.AsTime().Equal(w.now) {
+		t.Fatalf("got %v", img)
+	}
+	long := strings.Repeat("n", 256)
+	wantField(t, w.UpdateImage(t.Context(), id, 0, catalog.ImageChange{Name: &long}), "image.name")
+	wantFault(t, w.UpdateImage(t.Context(), image.NewID(), 0, catalog.ImageChange{}), fault.NotFound, "IMAGE_NOT_FOUND")
+}
+
+// An update that loses a race is repeated on top of the winner, unless an etag forbids it.
+func TestUpdateImageRace(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	id := w.queued()
+	name, yes := "new", true
+	race := func() { w.change(id, func(img *storev1.Image) { img.Properties = map[string]string{"k": "v"} }) }
+	w.records.RaceNext(race)
+	if err := w.UpdateImage(t.Context(), id, 0, catalog.ImageChange{Name: &name}); err != nil {
+		t.Fatal(err)
+	}
+	img, etag := w.records.Image(id)
+	if img.Name != "new" || img.Properties["k"] != "v" {
+		t.Fatalf("one of the two changes is lost: %v", img)
+	}
+	w.records.RaceNext(race)
+	err := w.UpdateImage(t.Context(), id, etag, catalog.ImageChange{Protected: &yes})
+	wantFault(t, err, fault.Precondition, "STALE_ETAG")
+}
+
+// Losing races has an end.
+func TestRepeatIsBounded(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	id := w.queued()
+	w.records.FailNext(slices.Repeat([]error{fault.New(fault.Conflict, "RECORD_CHANGED", "changed")}, 1000)...)
+	wantFault(t, w.UpdateImage(t.Context(), id, 0, catalog.ImageChange{}), fault.Conflict, "RECORD_CHANGED")
+}
