@@ -81,7 +81,7 @@ conformance() {
 	can_run 'conformance on real Ceph' || return 0
 	start_lab
 	note "conformance of the ceph driver on a real cluster"
-	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 5m ./agent/internal/rbd/cephrbd/...
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 10m ./agent/internal/rbd/cephrbd/...
 }
 
 # scenarios: hub, agents and atollctl as processes on three real clusters.
@@ -89,7 +89,7 @@ scenarios() {
 	can_run 'scenarios on real Ceph' || return 0
 	start_lab
 	note "scenarios on three real clusters"
-	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 12m ./e2e/scenarios/...
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 20m ./e2e/scenarios/...
 }
 
 (($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios ..." >&2; exit 2; }
