@@ -347,7 +347,7 @@ func TestClientDistrustsTheServer(t *testing.T) {
 		reason string
 	}{
 		"other bytes":      {send(append(good[:len(good)-1:len(good)-1], 0)), fault.Corrupt, frame.ReasonCorrupt},
-		"bytes follow":     {send(append(good[:len(good):len(good)], 0)), fault.Corrupt, frame.ReasonCorrupt},
+		"bytes follow":     {send(append(slices.Clip(good), 0)), fault.Corrupt, frame.ReasonCorrupt},
 		"cut":              {send(good[:len(good)-1]), fault.Unavailable, "FRAME_CUT"},
 		"no header":        {send(good[:5]), fault.Unavailable, "FRAME_CUT"},
 		"no frame":         {send([]byte("<html>something else</html>")), fault.Corrupt, frame.ReasonCorrupt},
@@ -357,8 +357,10 @@ func TestClientDistrustsTheServer(t *testing.T) {
 		"no reason":        {status(404, "{}"), fault.NotFound, "HTTP_STATUS"},
 		"endless error":    {status(500, strings.Repeat("x", 1<<20)), fault.Unavailable, "HTTP_STATUS"},
 		"redirect":         {status(304, ""), fault.Unavailable, "HTTP_STATUS"},
-		"connection cut": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-			fault.Unavailable, "HUB_UNREACHABLE"},
+		"connection cut": {
+			func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			fault.Unavailable, "HUB_UNREACHABLE",
+		},
 		"body cut": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(good[:500])
 			_ = http.NewResponseController(w).Flush()
@@ -480,7 +482,10 @@ func TestParseEndpoint(t *testing.T) {
 	if e, err := frame.ParseEndpoint("hub", "https://hub:1/"); err != nil || e.String() != "https://hub:1" {
 		t.Errorf("slash at the end: %v, error %v", e, err)
 	}
-	for _, bad := range []string{"", "hub:9395", "http://hub:9395", "https://", "https://user@hub", "https://hub/path", "https://hub?x=1", "unix:", "unix:relative", "https://hub:port"} {
+	for _, bad := range []string{
+		"", "hub:9395", "http://hub:9395", "https://", "https://user@hub", "https://hub/path",
+		"https://hub?x=1", "unix:", "unix:relative", "https://hub:port",
+	} {
 		if _, err := frame.ParseEndpoint("hub", bad); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: error %v", bad, err)
 		}

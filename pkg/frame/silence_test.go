@@ -28,7 +28,7 @@ func TestSilentHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = closer.Close() }()
-	time.Sleep(3 * c.idle) // the reader is busy with something else
+	<-time.After(3 * c.idle) // the reader is busy with something else
 	if rec, err := dec.Next(); err != nil || rec.Count != 1 {
 		t.Fatalf("record %+v, error %v", rec, err)
 	}

@@ -101,16 +101,16 @@ func (a *Area) makeRoom(n int64, worst rank) bool {
 
 // evict removes frames of together n bytes, or as many as can go, and reports whether any went.
 func (a *Area) evict(n int64) bool {
-	any := false
+	went := false
 	for n > 0 {
 		v, ok := a.nextVictim(unread)
 		if !ok {
 			break
 		}
 		n -= v.size
-		any = a.remove(v.file, causeSpace) || any
+		went = a.remove(v.file, causeSpace) || went
 	}
-	return any
+	return went
 }
 
 // remove removes the file of a frame and reports whether it went. It releases the lock meanwhile; the frame is dying then

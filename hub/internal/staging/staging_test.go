@@ -16,6 +16,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,12 +133,12 @@ func info(t testing.TB, a *Area, id image.ID) Info {
 // until waits for something that another goroutine is about to do.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
 	for !ok() {
-		if time.Now().After(deadline) {
+		if retry.Sleep(ctx, time.Millisecond) != nil {
 			t.Fatalf("timed out waiting until %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
