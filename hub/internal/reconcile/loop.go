@@ -86,6 +86,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			}
 			l.handle(ctx, id, alarms)
 		}
+		l.Needs.complete() // the first time around these were all images
 		timer.Reset(l.untilNext(alarms))
 		select {
 		case <-ctx.Done():

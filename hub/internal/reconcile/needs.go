@@ -96,6 +96,7 @@ type Needs struct {
 	dirty chan struct{}
 
 	mu    sync.Mutex
+	whole bool // every image has been looked at
 	needs map[image.ID]imageNeed
 }
 
@@ -104,6 +105,25 @@ func NewNeeds(records catalog.Records, area Staging, offer func(map[image.SiteID
 	return &Needs{
 		records: records, area: area, offer: offer, log: log,
 		dirty: make(chan struct{}, 1), needs: map[image.ID]imageNeed{},
+	}
+}
+
+// complete tells that set has been called for every image. Until then nothing is passed on: to the staging area a content
+// that is not named is one that nobody needs, and it may hold the only copy.
+func (n *Needs) complete() {
+	n.mu.Lock()
+	was := n.whole
+	n.whole = true
+	n.mu.Unlock()
+	if !was {
+		n.wake()
+	}
+}
+
+func (n *Needs) wake() {
+	select {
+	case n.dirty <- struct{}{}:
+	default:
 	}
 }
 
@@ -119,12 +139,8 @@ func (n *Needs) set(id image.ID, need imageNeed) {
 		n.needs[id] = need
 	}
 	n.mu.Unlock()
-	if same {
-		return
-	}
-	select {
-	case n.dirty <- struct{}{}:
-	default:
+	if !same {
+		n.wake()
 	}
 }
 
@@ -163,6 +179,10 @@ func (n *Needs) pass() {
 	needs := map[image.ID]staging.Need{}
 	offers := map[image.SiteID][]*agentv1.Offer{}
 	n.mu.Lock()
+	if !n.whole {
+		n.mu.Unlock()
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(n.needs)) {
 		in := n.needs[id]
 		needs[in.content] = in.need

@@ -100,7 +100,9 @@ func verdict(o *storev1.Operation) (storev1.OperationState, *storev1.OperationEr
 
 // planBlocked handles a part that has no replica of its own yet: an earlier copy is still being removed.
 func (p *planner) planBlocked(o *storev1.Operation, part *storev1.OperationStore, r *storev1.Replica) {
+	_, known := p.w.Stores[image.StoreID(part.StoreId)]
 	switch {
+	case r == nil && known: // it has gone in this very plan: the next one creates the replica
 	case r == nil:
 		p.endPart(part, failed, &storev1.OperationError{
 			Code: codeOf(fault.NotFound), Reason: "STORE_GONE", Message: fmt.Sprintf("store %s is no longer registered", part.StoreId),

@@ -78,7 +78,9 @@ func (p *planner) refuseDelete(inUse []string) {
 	p.img.Status = p.img.StatusBeforeDelete
 	p.img.StatusBeforeDelete = storev1.ImageStatus_IMAGE_STATUS_UNSPECIFIED
 	for _, s := range p.stores() {
-		p.undelete(p.replicas[s])
+		if !p.removing(s) { // else planRemoval goes on with it by itself
+			p.undelete(p.replicas[s])
+		}
 	}
 	for _, o := range p.ops {
 		if o.Kind != storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE {
@@ -95,6 +97,13 @@ func (p *planner) refuseDelete(inUse []string) {
 			Message: fmt.Sprintf("the copy in store %s has clones; nothing has been deleted", strings.Join(inUse, ", ")),
 		})
 	}
+}
+
+// removing reports whether a user wants this one copy gone whatever becomes of the image.
+func (p *planner) removing(s image.StoreID) bool {
+	return slices.ContainsFunc(p.ops, func(o *storev1.Operation) bool {
+		return o.Kind == storev1.OperationKind_OPERATION_KIND_DELETE_REPLICA && o.State == running && o.Stores[0].StoreId == string(s)
+	})
 }
 
 // undelete makes a copy wanted again whose removal was only being checked.
