@@ -207,9 +207,13 @@ func (im *Importer) fetch(ctx context.Context, j job) {
 		}
 	}
 	log.Info("fetch started")
-	body := &lazyBody{ctx: ctx, uri: j.op.Source.GetUri()}
+	body := &lazyBody{uri: j.op.Source.GetUri()}
 	defer body.close()
-	if err := im.run(ctx, source{op: id, content: content, writer: j.writer, body: body, resumable: true}); err != nil {
+	err := im.run(ctx, source{op: id, content: content, writer: j.writer, resumable: true, open: func(ctx context.Context) io.Reader {
+		body.ctx = ctx
+		return body
+	}})
+	if err != nil {
 		log.Warn("fetch failed", "error", err)
 		return
 	}

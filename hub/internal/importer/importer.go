@@ -88,8 +88,8 @@ type source struct {
 	op      image.ID
 	content image.ID
 	writer  *staging.Writer
-	body    io.Reader
-	size    int64 // expected; 0 when unknown
+	open    func(ctx context.Context) io.Reader // ctx ends when the import is cancelled
+	size    int64                               // expected; 0 when unknown
 	// resumable: when this process stops, the next one begins again; nothing is undone.
 	resumable bool
 }
@@ -116,7 +116,9 @@ func (im *Importer) run(ctx context.Context, s source) error {
 		if err = im.Catalog.CompleteSource(ctx, s.op, content); err == nil {
 			return nil
 		}
-		im.Area.Forget(s.content)
+		if fault.Is(err, fault.Precondition) {
+			im.Area.Forget(s.content)
+		} // else the record may say complete in spite of the error: a content that no image names goes by itself
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause

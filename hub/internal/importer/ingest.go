@@ -18,14 +18,18 @@ import (
 func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64) (*storev1.Content, error) {
 	sums := startSums(md5.New(), sha512.New())
 	defer sums.stop()
+	body := s.open(ctx)
 	var length int64
 	for {
 		buf := sums.buffer()
-		n, err := io.ReadFull(s.body, buf)
+		n, err := io.ReadFull(body, buf)
 		// These two come from ReadFull itself; wrapped in another error they tell of a source that broke.
 		last := err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // see above
 		if err != nil && !last {
 			return nil, err
+		}
+		if ctx.Err() != nil { // nobody wants the rest any more
+			return nil, context.Cause(ctx)
 		}
 		length += int64(n)
 		if err := im.checkSize(length, s.size, last); err != nil {

@@ -19,7 +19,11 @@ func (im *Importer) Upload(ctx context.Context, in catalog.Import, next func() (
 	}
 	id := image.ID(op.Id)
 	im.Log.Info("upload started", "image", op.ImageId, "operation", op.Id, "bytes", in.SizeBytes)
-	if err := im.run(ctx, source{op: id, content: image.ID(op.Source.ContentId), writer: w, body: &messages{next: next}, size: in.SizeBytes}); err != nil {
+	err = im.run(ctx, source{
+		op: id, content: image.ID(op.Source.ContentId), writer: w, size: in.SizeBytes,
+		open: func(context.Context) io.Reader { return &messages{next: next} },
+	})
+	if err != nil {
 		im.Log.Warn("upload failed", "image", op.ImageId, "operation", op.Id, "error", err)
 		return nil, err
 	}
