@@ -129,8 +129,10 @@ func (d *Directory) open(id image.SiteID, epoch uint64, address, version string,
 		s.stores[image.StoreID(st.StoreId)] = st
 	}
 	d.mu.Lock()
-	d.sites[id] = s
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	if old := d.sites[id]; old == nil || !old.Connected || old.epoch < epoch { // else a newer session was faster
+		d.sites[id] = s
+	}
 }
 
 // close records that the session with this epoch has ended; a newer session is not touched.

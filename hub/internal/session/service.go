@@ -179,7 +179,9 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 		return err
 	}
 	ss := newSession(s, id, epoch, accepted, stream)
-	s.replace(ss, hello.InstanceId, log)
+	if err := s.replace(ss, hello.InstanceId, log); err != nil {
+		return err
+	}
 	s.Directory.open(id, epoch, address, hello.AgentVersion, hello.Stores, accepted)
 	log.Info("agent connected", "epoch", epoch, "stores", len(accepted), "refused_stores", len(refused))
 	s.touchStores(accepted)
@@ -248,16 +250,22 @@ func (s *Service) register(ctx context.Context, id image.SiteID, stores []*agent
 	return accepted, refused, central, nil
 }
 
-// replace makes ss the session of its site and ends the one before.
-func (s *Service) replace(ss *session, instance string, log hclog.Logger) {
+// replace makes ss the session of its site and ends the one before. It refuses when that one is the newer of the two.
+func (s *Service) replace(ss *session, instance string, log hclog.Logger) error {
+	superseded := fault.New(fault.Conflict, "SUPERSEDED", "another agent has connected for this site")
 	s.mu.Lock()
 	old := s.sessions[ss.site]
+	if old != nil && old.epoch > ss.epoch {
+		s.mu.Unlock()
+		return superseded
+	}
 	s.sessions[ss.site] = ss
 	s.mu.Unlock()
 	if old != nil {
 		log.Warn("a newer connection of the site replaces an older one", "instance", instance)
-		old.end(fault.New(fault.Conflict, "SUPERSEDED", "another agent has connected for this site"))
+		old.end(superseded)
 	}
+	return nil
 }
 
 // drop forgets a session that has ended.
