@@ -157,15 +157,14 @@ func (im *Importer) takeJobs() []job {
 func (im *Importer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, op := range im.Catalog.Read().Operations() {
-		switch {
-		case !catalog.Importing(op):
-		case op.Source.GetUri() != "":
+	for _, op := range im.unfinished {
+		if op.Source.GetUri() != "" {
 			im.enqueue(job{op: op})
-		default:
+		} else {
 			im.abandon(ctx, op)
 		}
 	}
+	im.unfinished = nil
 	for {
 		for _, j := range im.takeJobs() {
 			wg.Go(func() {
@@ -256,6 +255,7 @@ func (b *lazyBody) Read(p []byte) (int, error) {
 	}
 	b.stall.Reset(stallTimeout)
 	n, err := b.resp.Body.Read(p)
+	b.stall.Stop() // the source does not answer for the time in which nobody reads: the staging area may be full
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fault.Wrap(err, fault.Unavailable, "SOURCE_LOST", "the source stopped before all bytes had come")
 	}

@@ -36,15 +36,17 @@ type Config struct {
 // Importer runs imports. Run must be running.
 type Importer struct {
 	Config
-	slots  chan struct{}
-	queued chan struct{}
+	slots      chan struct{}
+	queued     chan struct{}
+	unfinished []*storev1.Operation // begun by an earlier life of the hub; for Run
 
 	mu       sync.Mutex
 	jobs     []job
 	received map[image.ID]*atomic.Int64
 }
 
-// New returns an importer.
+// New returns an importer. Imports that are running already count as those of an earlier life of the hub, so call it
+// before requests are served.
 func New(c Config) *Importer {
 	if c.Fetches == 0 {
 		c.Fetches = 4
@@ -52,10 +54,16 @@ func New(c Config) *Importer {
 	if c.MaxSize == 0 {
 		c.MaxSize = 16 << 40
 	}
-	return &Importer{
+	im := &Importer{
 		Config: c, slots: make(chan struct{}, c.Fetches), queued: make(chan struct{}, 1),
 		received: map[image.ID]*atomic.Int64{},
 	}
+	for _, op := range c.Catalog.Read().Operations() {
+		if catalog.Importing(op) {
+			im.unfinished = append(im.unfinished, op)
+		}
+	}
+	return im
 }
 
 // Received returns how many bytes of a running import have come in; 0 for one that does not run here.

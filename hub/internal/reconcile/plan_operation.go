@@ -237,6 +237,8 @@ func (p *planner) planVerify(o *storev1.Operation) {
 	switch {
 	case r == nil || r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
 		err = &storev1.OperationError{Code: codeOf(fault.NotFound), Reason: "REPLICA_NOT_FOUND", Message: "the copy has been removed"}
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED && r.Reason != catalog.ReasonDamaged: // nobody looks at it any more
+		err = &storev1.OperationError{Code: codeOf(fault.Precondition), Reason: r.Reason, Message: r.Message}
 	case r.VerifiedGeneration < o.VerifyGeneration:
 		if view := p.w.Stores[image.StoreID(part.StoreId)]; view.Online || !p.after(o.CreateTime.AsTime(), p.w.Settings.OfflineTimeout) {
 			return

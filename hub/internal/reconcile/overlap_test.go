@@ -77,6 +77,21 @@ func TestRefusedImageDeleteKeepsReplicaDelete(t *testing.T) {
 	}
 }
 
+// TestVerificationOfAFailedCopyEnds: a copy that has been given up is not looked at any more.
+func TestVerificationOfAFailedCopyEnds(t *testing.T) {
+	t.Parallel()
+	s, id := imported(t)
+	op, err := s.catalog.VerifyReplica(context.Background(), id, "dcn0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stores["dcn0"].copies[id].published = "another content"
+	s.settle()
+	if o, _ := s.records.Operation(image.ID(op.Id)); o.State != storev1.OperationState_OPERATION_STATE_FAILED {
+		t.Fatalf("operation %v", o)
+	}
+}
+
 // countingStaging counts what it is told.
 type countingStaging struct {
 	noStaging
