@@ -142,7 +142,8 @@ func (p *planner) decide(r *storev1.Replica) {
 	if r.Removal == storev1.Removal_REMOVAL_DECIDED {
 		return
 	}
-	p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_DELETING)
+	r.Phase = storev1.ReplicaPhase_REPLICA_PHASE_DELETING
+	r.PhaseTime = catalog.Stamp(p.w.Now) // also after a long check: the site has its full time for the removal
 	r.Removal = storev1.Removal_REMOVAL_DECIDED
 	r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
 	r.Location = ""
