@@ -11,6 +11,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -20,6 +21,9 @@ type operations struct {
 	hubv1.UnimplementedOperationServiceServer
 	*view
 }
+
+// errStopping ends long calls when the hub stops, so that clients ask the next one.
+var errStopping = fault.New(fault.Unavailable, "HUB_STOPPING", "the hub is stopping")
 
 func (s *operations) operation(id string) (*storev1.Operation, error) {
 	key, err := image.ParseID("id", id)
@@ -93,6 +97,8 @@ func (s *operations) WaitOperation(ctx context.Context, req *hubv1.WaitOperation
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-rpc.Stopping(ctx):
+			return nil, errStopping
 		case <-expired:
 			return &hubv1.WaitOperationResponse{Operation: s.operationMessage(o)}, nil
 		case <-sub.C():
@@ -128,6 +134,8 @@ func (s *operations) WatchOperation(req *hubv1.WatchOperationRequest, stream grp
 		select {
 		case <-stream.Context().Done():
 			return stream.Context().Err()
+		case <-rpc.Stopping(stream.Context()):
+			return errStopping
 		case <-tick.C:
 			select {
 			case <-sub.C():

@@ -5,6 +5,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
@@ -28,6 +29,8 @@ func (s *images) WatchImages(req *hubv1.WatchImagesRequest, stream grpc.ServerSt
 		select {
 		case <-stream.Context().Done():
 			return stream.Context().Err()
+		case <-rpc.Stopping(stream.Context()):
+			return errStopping
 		case <-sub.C():
 			if err := w.sendChanged(sub.Take()); err != nil {
 				return err

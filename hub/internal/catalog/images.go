@@ -18,6 +18,7 @@ const (
 	maxProperties    = 128
 	maxPropertyKey   = 255
 	maxPropertyValue = 65535
+	maxAllProperties = 256 << 10 // keys and values together, so that a record stays far below etcd's limit
 )
 
 // NewImage is what a user says about an image that has no data yet.
@@ -102,8 +103,12 @@ func checkImage(img *storev1.Image) error {
 	if len(img.Properties) > maxProperties {
 		return fault.BadField("image.properties", "%d properties are more than %d", len(img.Properties), maxProperties)
 	}
+	total := 0
 	for k, v := range img.Properties {
+		total += len(k) + len(v)
 		switch {
+		case total > maxAllProperties:
+			return fault.BadField("image.properties", "all keys and values together have more than %d bytes", maxAllProperties)
 		case k == "" || len(k) > maxPropertyKey || len(v) > maxPropertyValue:
 			return fault.BadField("image.properties", "keys have 1 to %d bytes, values at most %d", maxPropertyKey, maxPropertyValue)
 		case strings.HasPrefix(k, "os_glance_"):

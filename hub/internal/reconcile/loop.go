@@ -230,8 +230,9 @@ func (l *Loop) world(a Aggregate) World {
 	return w
 }
 
-// write commits what differs: replicas first, in batches, then the operations and the image, so that an image never says
-// more than its replicas do. A crash in between is made up for by the next plan.
+// write commits what differs, at once if it fits into one commit. Else the replicas go first, in batches, then the
+// operations and the image, so that an image never says more than its replicas do; but the decision to delete an image
+// goes before what it means for the replicas. A crash in between is made up for by the next plan.
 func (l *Loop) write(ctx context.Context, before, after Aggregate, revs revisions) error {
 	var replicas, rest []catalog.Write
 	old := map[string]*storev1.Replica{}
@@ -258,17 +259,19 @@ func (l *Loop) write(ctx context.Context, before, after Aggregate, revs revision
 	} else if !proto.Equal(after.Image, before.Image) {
 		rest = append(rest, catalog.Write{Key: catalog.ImageKey(id), Value: after.Image, Revision: revs.image})
 	}
-	if len(replicas)+len(rest) <= catalog.MaxWrites {
-		replicas, rest = nil, append(replicas, rest...)
+	order := [][]catalog.Write{replicas, rest}
+	const deleted = storev1.ImageStatus_IMAGE_STATUS_DELETED
+	switch {
+	case len(replicas)+len(rest) <= catalog.MaxWrites:
+		order = [][]catalog.Write{append(replicas, rest...)}
+	case after.Image.GetStatus() == deleted && before.Image.Status != deleted:
+		slices.Reverse(order)
 	}
-	for batch := range slices.Chunk(replicas, catalog.MaxWrites) {
-		if err := l.Records.Commit(ctx, batch...); err != nil {
-			return err
-		}
-	}
-	for batch := range slices.Chunk(rest, catalog.MaxWrites) {
-		if err := l.Records.Commit(ctx, batch...); err != nil {
-			return err
+	for _, part := range order {
+		for batch := range slices.Chunk(part, catalog.MaxWrites) {
+			if err := l.Records.Commit(ctx, batch...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -44,7 +44,8 @@ func needOf(a Aggregate, w World) imageNeed {
 	}
 	n := imageNeed{content: image.ID(content.Id)}
 	var source *storev1.Replica
-	safe := -1 // chunks that the central store, or else the furthest store, has written
+	// Chunks that the central store has written, and the store that is furthest: the one that counts if central has failed.
+	safe, furthest, central := 0, 0, false
 	for _, r := range a.Replicas {
 		s := image.StoreID(r.StoreId)
 		view := w.Stores[s]
@@ -60,14 +61,17 @@ func needOf(a Aggregate, w World) imageNeed {
 			if view.Online && r.NextAttemptTime == nil {
 				n.need.Fills++
 			}
+			written := contiguous(w.Observed[s], content.Id)
+			furthest = max(furthest, written)
 			if s == w.Central {
-				safe = contiguous(w.Observed[s], content.Id)
+				safe, central = written, true
 			}
 		}
 	}
-	if n.need.PinFrom == 0 && safe > 0 {
-		n.need.PinFrom = safe
+	if !central {
+		safe = furthest
 	}
+	n.need.PinFrom = max(n.need.PinFrom, safe)
 	if source != nil {
 		n.need.HasSource = true
 		n.site = w.Stores[image.StoreID(source.StoreId)].Site

@@ -34,12 +34,26 @@ func (p *planner) ask(r *storev1.Replica) answer {
 			return answerFree
 		case agentv1.ReplicaState_REPLICA_STATE_IN_USE:
 			return answerInUse
+		case agentv1.ReplicaState_REPLICA_STATE_FAILED:
+			p.askAgain(r)
 		}
 	}
 	if p.after(r.PhaseTime.AsTime(), p.w.Settings.CheckTimeout) {
 		return answerUnreachable
 	}
 	return answerPending
+}
+
+// askAgain makes a connected site whose store did not answer look once more after a while. Until CheckTimeout has passed
+// the removal is not decided; then the store counts as unreachable, like one whose site is away.
+func (p *planner) askAgain(r *storev1.Replica) {
+	if r.NextAttemptTime == nil {
+		r.NextAttemptTime = catalog.Stamp(p.w.Now.Add(p.w.Settings.RetryInitial))
+	}
+	if p.after(r.NextAttemptTime.AsTime(), 0) {
+		r.NextAttemptTime = nil
+		r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
+	}
 }
 
 // planImageDelete asks every store and then decides for all of them at once: one copy in use keeps them all.
@@ -117,6 +131,7 @@ func (p *planner) undelete(r *storev1.Replica) {
 	}
 	r.Removal = storev1.Removal_REMOVAL_UNSPECIFIED
 	r.PhaseBeforeRemoval = storev1.ReplicaPhase_REPLICA_PHASE_UNSPECIFIED
+	r.NextAttemptTime = nil
 	r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
 }
 
@@ -145,6 +160,7 @@ func (p *planner) decide(r *storev1.Replica) {
 	r.Phase = storev1.ReplicaPhase_REPLICA_PHASE_DELETING
 	r.PhaseTime = catalog.Stamp(p.w.Now) // also after a long check: the site has its full time for the removal
 	r.Removal = storev1.Removal_REMOVAL_DECIDED
+	r.NextAttemptTime = nil
 	r.Generation = catalog.NextGeneration(r.Generation, p.w.Now)
 	r.Location = ""
 }
@@ -154,6 +170,8 @@ func (p *planner) decide(r *storev1.Replica) {
 func (p *planner) planRemoval(s image.StoreID) {
 	r := p.replicas[s]
 	switch {
+	case r.Removal == storev1.Removal_REMOVAL_CHECKING && p.img.Status == storev1.ImageStatus_IMAGE_STATUS_DELETED:
+		p.decide(r) // the delete was decided, and the hub died before all of it was written
 	case r.Removal == storev1.Removal_REMOVAL_CHECKING && p.img.Status != storev1.ImageStatus_IMAGE_STATUS_DELETING:
 		switch p.ask(r) {
 		case answerFree, answerUnreachable:

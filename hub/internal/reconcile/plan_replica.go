@@ -39,8 +39,8 @@ func (p *planner) planFilling(s image.StoreID, r *storev1.Replica) {
 	view := p.w.Stores[s]
 	if !view.Online {
 		since := view.Since
-		if r.CreateTime.AsTime().After(since) {
-			since = r.CreateTime.AsTime()
+		if asked := r.PhaseTime.AsTime(); asked.After(since) { // or asked for again
+			since = asked
 		}
 		if p.after(since, p.w.Settings.OfflineTimeout) {
 			p.fail(r, reasonOffline, fmt.Sprintf("site %s has been offline since %s", r.SiteId, view.Since.UTC().Format(time.RFC3339)), true)
