@@ -72,12 +72,8 @@ atoll_connected() {
 	done
 }
 
-atoll_pids() {
-	local name
-	for name in hub central "${sites[@]}"; do
-		cat "$work/atoll/$name.pid"
-	done
-}
+# atoll_pid NAME prints the number of a process: hub, or the agent of a site.
+atoll_pid() { cat "$work/atoll/$1.pid"; }
 
 # atoll_stop_agent NAME stops an agent, and keeps how much memory it took.
 atoll_stop_agent() {
@@ -96,7 +92,7 @@ atoll_stop() {
 # atoll_note_memory NAME adds the peak memory of a process to the notes, if it runs.
 atoll_note_memory() {
 	process_alive "$work/atoll/$1.pid" atoll || return 0
-	printf '%s\t%s\n' "$1" "$(peak_memory "$(<"$work/atoll/$1.pid")")" >>"$work/atoll/memory"
+	printf '%s\t%s\n' "$1" "$(peak_memory "$(atoll_pid "$1")")" >>"$work/atoll/memory"
 }
 
 # atoll_memory prints the largest peak of the hub and of each agent.

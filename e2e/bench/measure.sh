@@ -38,6 +38,3 @@ now() { printf '%s\n' "$EPOCHREALTIME"; }
 
 # minus A B prints A - B.
 minus() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", a - b }'; }
-
-# plus A B prints A + B.
-plus() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", a + b }'; }

@@ -5,37 +5,45 @@ set -euo pipefail
 dir=$1
 gib=${BENCH_GIB:-1}
 
-# Medians: sort by tool, sites and one column, take the middle.
-median() {
-	sort -t $'\t' -k1,1 -k2,2n -k"$1","$1"n "$dir/results.tsv" |
-		awk -F '\t' -v c="$1" '
-			function put() { if (n) printf "%s\t%s\n", key, v[int((n + 1) / 2)] }
-			{ k = $1 "\t" $2 } k != key { put(); key = k; n = 0 } { v[++n] = $c } END { put() }'
-}
-
-printf '%d cores, %s, kernel %s, %s. %s.\n\n' "$(nproc)" \
-	"$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" "$(uname -r)" "$(ceph --version | cut -d' ' -f1-3)" \
-	"$(awk -F '\t' '$1 == first || !first { first = $1; if ($2 == 1) n++ } END { printf "%d runs of each tool in turn, medians", n }' "$dir/results.tsv")"
-printf '| tool | sites | seconds | CPU s per GiB and site | against Atoll over TLS | against Atoll over a unix socket | bytes read from central, GiB |\n'
-printf '|---|---|---|---|---|---|---|\n'
-join -t $'\t' <(median 3 | sed 's/\t/ /' | sort) <(median 4 | sed 's/\t/ /' | sort) |
-	join -t $'\t' - <(median 5 | sed 's/\t/ /' | sort) |
-	awk -F '\t' -v gib="$gib" '
-		{ split($1, k, " "); tool[NR] = k[1]; sites[NR] = k[2]; wall[NR] = $2; cpu[NR] = $3; bytes[NR] = $4
-		  if (k[1] == "atoll_tls") tls[k[2]] = $2; if (k[1] == "atoll_unix") sock[k[2]] = $2 }
-		function ratio(ours, theirs) { return ours ? sprintf("%.2fx", theirs / ours) : "-" }
-		END {
-			name["atoll_tls"] = "Atoll, TLS"; name["atoll_unix"] = "Atoll, unix socket"
-			name["diff_parallel"] = "`rbd export-diff --whole-object \\| rbd import-diff`, sites at once"
-			name["diff_sequential"] = "the same, one site after the other"
-			name["plain_parallel"] = "`rbd export \\| rbd import`, sites at once"
-			name["qemu_parallel"] = "`qemu-img convert -m 16 -W -n`, sites at once"
-			for (s = 1; s <= 3; s += 2) for (i = 1; i <= NR; i++) if (sites[i] == s)
-				printf "| %s | %d | %.2f | %.2f | %s | %s | %.2f |\n", name[tool[i]], s, wall[i], cpu[i] / gib / s,
-					ratio(tls[s], wall[i]), ratio(sock[s], wall[i]), bytes[i] / 2^30
-		}'
+printf '%d cores, %s, kernel %s, %s. ' "$(nproc)" "$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" \
+	"$(uname -r)" "$(ceph --version | cut -d' ' -f1-3)"
+awk -F '\t' -v gib="$gib" '
+	{ k = $1 "\t" $2; if (!(k in n)) order[++keys] = k; n[k]++; for (i = 3; i <= NF; i++) v[k, i, n[k]] = $i; if ($2 > most) most = $2 }
+	# The median of one column of one tool.
+	function median(k, c,   i, j, t, a) {
+		for (i = 1; i <= n[k]; i++) a[i] = v[k, c, i]
+		for (i = 2; i <= n[k]; i++) for (j = i; j > 1 && a[j] < a[j-1]; j--) { t = a[j]; a[j] = a[j-1]; a[j-1] = t }
+		return a[int((n[k] + 1) / 2)]
+	}
+	function ratio(ours, theirs) { return ours in n ? sprintf("%.2f", median(theirs, 3) / median(ours, 3)) : "-" }
+	END {
+		name["atoll_tls"] = "Atoll, TLS"; name["atoll_unix"] = "Atoll, unix socket"
+		name["diff_parallel"] = "`rbd export-diff --whole-object \\| rbd import-diff`"
+		name["diff_sequential"] = "the same, one site after the other"
+		name["plain_parallel"] = "`rbd export \\| rbd import`"
+		name["qemu_parallel"] = "`qemu-img convert -m 16 -W -n`"
+		printf "%d runs of each tool in turn; medians.\n\n", n[order[1]]
+		print "| tool | sites | seconds | over Atoll, TLS | over Atoll, unix socket | CPU s per GiB and site | GiB read from central |"
+		print "|---|---|---|---|---|---|---|"
+		for (s = 1; s <= most; s++) for (i = 1; i <= keys; i++) {
+			split(order[i], p, "\t")
+			if (p[2] == s) printf "| %s | %d | %.2f | %s | %s | %.2f | %.2f |\n", name[p[1]], s, median(order[i], 3),
+				ratio("atoll_tls\t" s, order[i]), ratio("atoll_unix\t" s, order[i]),
+				median(order[i], 5) / gib / s, median(order[i], 4) / 2^30
+		}
+		print "\nWhere the CPU seconds go:\n"
+		print "| tool | sites | central Ceph | Ceph of the sites | hub | central agent | agents of the sites | clients |"
+		print "|---|---|---|---|---|---|---|---|"
+		for (s = 1; s <= most; s++) for (i = 1; i <= keys; i++) {
+			split(order[i], p, "\t")
+			if (p[2] != s) continue
+			printf "| %s | %d |", name[p[1]], s
+			for (c = 6; c <= 11; c++) printf " %.2f |", median(order[i], c)
+			print ""
+		}
+	}' "$dir/results.tsv"
 if [[ -s $dir/empty.tsv ]]; then
-	printf '\n| empty image | seconds |\n|---|---|\n'
+	printf '\n| image without data | seconds |\n|---|---|\n'
 	awk -F '\t' '{ printf "| %s | %s |\n", $1, $2 }' "$dir/empty.tsv"
 fi
 if [[ -s $dir/memory.tsv ]]; then

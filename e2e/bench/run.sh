@@ -55,37 +55,48 @@ make_image() {
 	done
 }
 
-# daemons prints the pids of all Ceph daemons.
-daemons() {
-	local name
-	for name in central "${sites[@]}"; do
-		cat "$lab/$name/run/mon.pid" "$lab/$name/run/osd.pid"
+# cpu_by_part TOOL prints the CPU seconds used so far by: the central cluster, the clusters of the sites, the hub, the
+# central agent, the agents of the sites, and what this script has started and waited for.
+cpu_by_part() {
+	local name hub=0 central=0 agents=0
+	local -a pids=()
+	for name in "${sites[@]}"; do
+		pids+=("$(<"$lab/$name/run/mon.pid")" "$(<"$lab/$name/run/osd.pid")")
 	done
+	if [[ $1 == atoll_* ]]; then
+		hub=$(cpu_of "$(atoll_pid hub)")
+		central=$(cpu_of "$(atoll_pid central)")
+		agents=$(cpu_of "$(atoll_pid "${sites[0]}")" "$(atoll_pid "${sites[1]}")" "$(atoll_pid "${sites[2]}")")
+	fi
+	printf '%s ' "$(cpu_of "$(<"$lab/central/run/mon.pid")" "$(<"$lab/central/run/osd.pid")")" "$(cpu_of "${pids[@]}")" \
+		"$hub" "$central" "$agents" "$(cpu_of_children)"
 }
 
 # checksum CLUSTER IMAGE prints the SHA-256 of a snapshot as rbd reads it.
 checksum() { r "$1" export --no-progress "images/$2@snap" - | sha256sum | cut -d' ' -f1; }
 
-# once TOOL SITE... measures one copy and adds a line to the results.
+# once TOOL SITE... measures one copy and adds a line to the results: tool, sites, seconds, bytes read from central, and
+# the CPU seconds of each part.
 once() {
-	local tool=$1 began ended cpu0 cpu1 children0 children1 read0 read1
+	local tool=$1 began ended read0 read1 before after
 	shift
-	local -a pids
 	sync
 	sleep 1 # let the OSDs finish what the run before left behind
 	[[ $tool != atoll_* ]] || atoll_prepare "$tool" "$@"
-	mapfile -t pids < <(daemons; [[ $tool != atoll_* ]] || atoll_pids)
 	read0=$(osd_read_bytes "$sockets/osd")
-	children0=$(cpu_of_children)
-	cpu0=$(cpu_of "${pids[@]}")
+	before=$(cpu_by_part "$tool")
 	began=$(now)
 	"$tool" "$@" >>"$work/tools.log" 2>&1
 	ended=$(now)
-	cpu1=$(cpu_of "${pids[@]}")
-	children1=$(cpu_of_children)
+	after=$(cpu_by_part "$tool")
 	read1=$(osd_read_bytes "$sockets/osd")
-	printf '%s\t%d\t%s\t%s\t%s\n' "$tool" $# "$(minus "$ended" "$began")" \
-		"$(plus "$(minus "$cpu1" "$cpu0")" "$(minus "$children1" "$children0")")" $((read1 - read0)) | tee -a "$results" >&2
+	awk -v OFS='\t' -v tool="$tool" -v sites=$# -v wall="$(minus "$ended" "$began")" -v bytes=$((read1 - read0)) \
+		-v before="$before" -v after="$after" 'BEGIN {
+			n = split(before, b, " "); split(after, a, " ")
+			for (i = 1; i <= n; i++) { d[i] = a[i] - b[i]; sum += d[i] }
+			printf "%s\t%d\t%.2f\t%.0f\t%.2f", tool, sites, wall, bytes, sum
+			for (i = 1; i <= n; i++) printf "\t%.2f", d[i]
+			print "" }' | tee -a "$results" >&2
 }
 
 # compare TOOL SITE... checks that every copy is the source, once per tool.
@@ -114,7 +125,7 @@ main() {
 	atoll_start
 	atoll_import "$work/source.raw"
 	rm "$work/source.raw"
-	say "tool, sites, seconds, CPU seconds, bytes read from central"
+	say "tool, sites, seconds, bytes read from central, CPU seconds: all, central Ceph, Ceph of sites, hub, central agent, agents, clients"
 	for ((run = 1; run <= runs; run++)); do
 		for count in 1 ${#sites[@]}; do
 			for tool in $tools; do

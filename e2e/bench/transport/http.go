@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 )
 
 // startHTTP serves frames with sendfile (without TLS) to clients that keep one connection each.
@@ -30,17 +31,38 @@ func startHTTP(dir string, useTLS bool) (fetch, func(), error) {
 	} else {
 		go func() { _ = server.Serve(l) }()
 	}
+	return fetchHTTP(transport, scheme+"://"+l.Addr().String()), func() { transport.CloseIdleConnections(); _ = server.Close() }, nil
+}
+
+// startUnix is startHTTP over a unix socket, which has no sendfile in Go.
+func startUnix(dir string, _ bool) (fetch, func(), error) {
+	path := filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, nil, err
+	}
+	server := &http.Server{Handler: http.FileServer(http.Dir(dir))}
+	go func() { _ = server.Serve(l) }()
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: 64,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}
+	return fetchHTTP(transport, "http://hub"), func() { transport.CloseIdleConnections(); _ = server.Close() }, nil
+}
+
+// fetchHTTP fetches frames below a URL.
+func fetchHTTP(transport *http.Transport, base string) fetch {
 	client := &http.Client{Transport: transport}
-	f := func(ctx context.Context, n int, buf []byte) error {
+	return func(ctx context.Context, n int, buf []byte) error {
 		for i := range n {
-			url := fmt.Sprintf("%s://%s/%d", scheme, l.Addr(), i%frameCount)
-			if err := get(ctx, client, url, buf); err != nil {
+			if err := get(ctx, client, fmt.Sprintf("%s/%d", base, i%frameCount), buf); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return f, func() { transport.CloseIdleConnections(); _ = server.Close() }, nil
 }
 
 func get(ctx context.Context, client *http.Client, url string, buf []byte) error {

@@ -38,6 +38,7 @@ var variants = []variant{
 	{"gRPC, default codec", startProto},
 	{"gRPC, raw codec", startRaw},
 	{"HTTP/1.1", startHTTP},
+	{"HTTP/1.1, unix socket", startUnix},
 }
 
 // A result is one run of a variant.
@@ -62,6 +63,9 @@ func run(args []string, out io.Writer) error {
 	for range *rounds {
 		for _, tls := range []bool{false, true} {
 			for _, v := range variants {
+				if tls && v.name == variants[len(variants)-1].name {
+					continue // the socket is private to this host
+				}
 				name := fmt.Sprintf("| %s | %s |", v.name, map[bool]string{false: "no", true: "yes"}[tls])
 				r, err := measure(v, dir, tls, *gib, *streams)
 				if err != nil {
