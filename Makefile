@@ -109,8 +109,8 @@ verify-vet: ## go vet with and without cgo
 
 .PHONY: verify-lint
 verify-lint: tool-golangci-lint ## golangci-lint with the rules of .golangci.yml
-	CGO_ENABLED=0 $(BIN)/golangci-lint run
-	@e2e/ci/with-cgo.sh $(BIN)/golangci-lint run --build-tags "$(CEPH_TAGS)" ./agent/internal/rbd/...
+	CGO_ENABLED=0 $(BIN)/golangci-lint run --allow-parallel-runners
+	@e2e/ci/with-cgo.sh $(BIN)/golangci-lint run --allow-parallel-runners --build-tags "$(CEPH_TAGS)" ./agent/internal/rbd/...
 
 .PHONY: verify-arch
 verify-arch: ## The layer rules of docs/architecture.md
