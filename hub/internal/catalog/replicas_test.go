@@ -28,15 +28,18 @@ func TestReplicate(t *testing.T) {
 		"new store":              {copies: phases{"central": active}, target: some("dcn0"), stores: []string{"dcn0"}},
 		"named store has a copy": {copies: phases{"central": active, "dcn0": active}, target: some("dcn0", "dcn1"), class: fault.Exists, reason: "REPLICA_EXISTS"},
 		"all skips those":        {copies: phases{"central": active, "dcn0": active}, target: catalog.Target{All: true}, stores: []string{"dcn1"}},
-		"all have it":            {copies: phases{"central": active, "dcn0": active, "dcn1": active}, target: catalog.Target{All: true}, class: fault.Exists, reason: "REPLICA_EXISTS"},
-		"joins a running copy":   {copies: phases{"central": active, "dcn0": pending}, target: some("dcn0"), stores: []string{"dcn0"}},
-		"restarts a failed one":  {copies: phases{"central": active, "dcn0": failed}, target: some("dcn0"), stores: []string{"dcn0"}, restart: true},
-		"follows a removal":      {copies: phases{"central": active, "dcn0": deleting}, target: some("dcn0"), stores: []string{"dcn0"}},
-		"not in central":         {copies: phases{"dcn0": active}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
-		"failed in central":      {copies: phases{"dcn0": active, "central": failed}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
-		"leaving central":        {copies: phases{"dcn0": active, "central": deleting}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
-		"central together":       {copies: phases{"dcn0": active}, target: some("dcn1", "central"), stores: []string{"central", "dcn1"}},
-		"no target":              {copies: phases{"central": active}, class: fault.Invalid, reason: "INVALID_FIELD"},
+		"all have it": {
+			copies: phases{"central": active, "dcn0": active, "dcn1": active}, target: catalog.Target{All: true},
+			class: fault.Exists, reason: "REPLICA_EXISTS",
+		},
+		"joins a running copy":  {copies: phases{"central": active, "dcn0": pending}, target: some("dcn0"), stores: []string{"dcn0"}},
+		"restarts a failed one": {copies: phases{"central": active, "dcn0": failed}, target: some("dcn0"), stores: []string{"dcn0"}, restart: true},
+		"follows a removal":     {copies: phases{"central": active, "dcn0": deleting}, target: some("dcn0"), stores: []string{"dcn0"}},
+		"not in central":        {copies: phases{"dcn0": active}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
+		"failed in central":     {copies: phases{"dcn0": active, "central": failed}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
+		"leaving central":       {copies: phases{"dcn0": active, "central": deleting}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
+		"central together":      {copies: phases{"dcn0": active}, target: some("dcn1", "central"), stores: []string{"central", "dcn1"}},
+		"no target":             {copies: phases{"central": active}, class: fault.Invalid, reason: "INVALID_FIELD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
