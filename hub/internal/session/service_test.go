@@ -1,0 +1,262 @@
+package session
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/rpc"
+	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hub is a service on a loopback port with the sites central and dcn0, and a client for agents that tests script.
+type hub struct {
+	t       *testing.T
+	records *catalogtest.Records
+	service *Service
+	client  agentv1.SessionServiceClient
+}
+
+func newHub(t *testing.T, heartbeat time.Duration) *hub {
+	t.Helper()
+	h := &hub{t: t, records: catalogtest.New()}
+	cat := catalog.New(h.records, "central", time.Now)
+	for _, s := range []image.SiteID{"central", "dcn0"} {
+		if _, err := cat.CreateSite(t.Context(), s, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := func(...image.ID) {}
+	h.service = New(Config{
+		Catalog: cat, Directory: NewDirectory(time.Now, changed), Changed: changed, Heartbeat: heartbeat, Version: "test",
+		Log: hclog.NewNullLogger(), Now: time.Now,
+		Peer: func(ctx context.Context) (image.SiteID, string, error) { // instead of a certificate
+			md, _ := metadata.FromIncomingContext(ctx)
+			return image.SiteID(md.Get("site")[0]), "192.0.2.1", nil
+		},
+		Desired: func(_ *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
+			return &agentv1.DesiredReplica{ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation}
+		},
+	})
+	server := rpc.NewServer(rpc.ServerOptions{Log: hclog.NewNullLogger()})
+	agentv1.RegisterSessionServiceServer(server, h.service)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- h.service.Run(ctx) }()
+	go func() { done <- server.Run(ctx, l) }()
+	conn, err := rpc.Dial(l.Addr().String(), rpc.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		cancel()
+		<-done
+		<-done
+	})
+	h.client = agentv1.NewSessionServiceClient(conn)
+	return h
+}
+
+// agent is one connection.
+type agent struct {
+	agentv1.SessionService_ConnectClient
+	t       *testing.T
+	welcome *agentv1.Welcome
+	epoch   uint64
+}
+
+// dial opens a stream as an agent of a site and says hello.
+func (h *hub) dial(site string, hello *agentv1.Hello) *agent {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	h.t.Cleanup(cancel)
+	stream, err := h.client.Connect(metadata.AppendToOutgoingContext(ctx, "site", site))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	a := &agent{SessionService_ConnectClient: stream, t: h.t}
+	if err := stream.Send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Hello{Hello: hello}}); err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+// connect is dial up to the welcome.
+func (h *hub) connect(site string, stores ...string) *agent {
+	h.t.Helper()
+	hello := &agentv1.Hello{ProtocolMin: 1, ProtocolMax: 1, AgentVersion: "test"}
+	for _, s := range stores {
+		hello.Stores = append(hello.Stores, &agentv1.StoreStatus{StoreId: s})
+	}
+	a := h.dial(site, hello)
+	m := a.recv()
+	a.welcome, a.epoch = m.GetWelcome(), m.SessionEpoch
+	if a.welcome == nil || a.epoch == 0 {
+		h.t.Fatalf("instead of a welcome: %v", m)
+	}
+	return a
+}
+
+func (a *agent) recv() *agentv1.ConnectResponse {
+	a.t.Helper()
+	m, err := a.Recv()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return m
+}
+
+func (a *agent) desired() *agentv1.Desired {
+	a.t.Helper()
+	m := a.recv()
+	if m.GetDesired() == nil {
+		a.t.Fatalf("instead of desired state: %v", m)
+	}
+	return m.GetDesired()
+}
+
+// report says with an epoch what the site has of an image, then waits until the hub has taken that in: it answers a
+// heartbeat after what came before it.
+func (a *agent) report(epoch uint64, img string) {
+	a.t.Helper()
+	o := &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{{ImageId: img, StoreId: "dcn0", State: present}}}
+	beat := &agentv1.ConnectRequest{SessionEpoch: a.epoch, Body: &agentv1.ConnectRequest_Heartbeat{Heartbeat: &agentv1.Heartbeat{}}}
+	for _, m := range []*agentv1.ConnectRequest{{SessionEpoch: epoch, Body: &agentv1.ConnectRequest_Observed{Observed: o}}, beat} {
+		if err := a.Send(m); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	if m := a.recv(); m.GetHeartbeat() == nil {
+		a.t.Fatalf("instead of a heartbeat: %v", m)
+	}
+}
+
+func wantEnd(t *testing.T, a *agent, class fault.Class, reason string) {
+	t.Helper()
+	if m, err := a.Recv(); !fault.Is(err, class) || fault.ReasonOf(err) != reason {
+		t.Fatalf("got %v, %v, want %s %s", m, err, class, reason)
+	}
+}
+
+func (h *hub) put(img, store string, generation uint64) {
+	h.records.Put(catalog.ReplicaKey(image.ID(img), image.StoreID(store)), &storev1.Replica{ImageId: img, StoreId: store, Generation: generation})
+}
+
+func TestSnapshotThenDeltas(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	h.put("a", "dcn0", 1)
+	h.put("b", "central", 1)
+	a := h.connect("dcn0", "dcn0")
+	if a.welcome.Central || a.welcome.Protocol != Protocol || a.welcome.HeartbeatInterval.AsDuration() != 5*time.Second {
+		t.Fatalf("welcome: %v", a.welcome)
+	}
+	if d := a.desired(); !d.Snapshot || d.More || len(d.Replicas) != 1 || d.Replicas[0].ImageId != "a" {
+		t.Fatalf("snapshot: %v", d)
+	}
+	h.put("b", "central", 2) // not this site's
+	h.put("a", "dcn0", 2)
+	if d := a.desired(); d.Snapshot || len(d.Replicas) != 1 || d.Replicas[0].Generation != 2 {
+		t.Fatalf("change: %v", d)
+	}
+	h.service.SetOffers(map[image.SiteID][]*agentv1.Offer{"dcn0": {{ImageId: "a"}}, "central": {{ImageId: "b"}}})
+	if d := a.desired(); len(d.Offers) != 1 || d.Offers[0].ImageId != "a" || len(d.Replicas) != 0 {
+		t.Fatalf("offers: %v", d)
+	}
+	h.records.Put(catalog.ReplicaKey("a", "dcn0"), nil)
+	if d := a.desired(); len(d.Removed) != 1 || d.Removed[0].ImageId != "a" || len(d.Offers) != 1 {
+		t.Fatalf("removal: %v", d)
+	}
+}
+
+func TestRefusedStore(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	a := h.connect("central", "central")
+	if !a.welcome.Central {
+		t.Fatalf("welcome: %v", a.welcome)
+	}
+	b := h.connect("dcn0", "dcn0", "central")
+	if r := b.welcome.RefusedStores; len(r) != 1 || r[0].StoreId != "central" || r[0].Message == "" || b.welcome.Central {
+		t.Fatalf("welcome: %v", b.welcome)
+	}
+	if h.service.Directory.Store("dcn0", "central").Online {
+		t.Fatal("the refused store is online")
+	}
+}
+
+func TestProtocolMismatch(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	wantEnd(t, h.dial("dcn0", &agentv1.Hello{ProtocolMin: 2, ProtocolMax: 3}), fault.Precondition, "PROTOCOL_MISMATCH")
+	wantEnd(t, h.dial("dcn0", nil), fault.Precondition, "PROTOCOL_MISMATCH")
+	if s, _ := h.records.Site("dcn0"); s.SessionEpoch != 0 {
+		t.Fatal("a refused agent has had a session")
+	}
+}
+
+func TestSupersededSession(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	a := h.connect("dcn0", "dcn0")
+	a.desired()
+	b := h.connect("dcn0", "dcn0")
+	b.desired()
+	if m := a.recv(); m.GetGoodbye().GetReason() == "" || b.epoch <= a.epoch {
+		t.Fatalf("got %v, epochs %d and %d", m, a.epoch, b.epoch)
+	}
+	wantEnd(t, a, fault.Conflict, "SUPERSEDED")
+	if !h.service.Directory.Store("dcn0", "dcn0").Online {
+		t.Fatal("the end of the older session took the site down")
+	}
+	b.report(a.epoch, "a")
+	if h.service.Directory.Observed("dcn0", "a", "dcn0") != nil {
+		t.Fatal("a message of the older epoch is taken")
+	}
+	b.report(b.epoch, "a")
+	if h.service.Directory.Observed("dcn0", "a", "dcn0").GetState() != present {
+		t.Fatal("a message of this epoch is not taken")
+	}
+}
+
+func TestSilentAgent(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 50*time.Millisecond)
+	a := h.connect("dcn0", "dcn0")
+	a.desired()
+	wantEnd(t, a, fault.Timeout, "AGENT_SILENT")
+	if h.service.Directory.Site("dcn0").Connected {
+		t.Fatal("still connected")
+	}
+}
+
+func TestDeletedSite(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	a := h.connect("dcn0")
+	a.desired()
+	if err := h.service.Catalog.DeleteSite(t.Context(), "dcn0"); err != nil {
+		t.Fatal(err)
+	}
+	if m := a.recv(); m.GetGoodbye() == nil {
+		t.Fatalf("got %v", m)
+	}
+	wantEnd(t, a, fault.Denied, "SITE_DELETED")
+}
