@@ -48,12 +48,17 @@ type imageWatch struct {
 }
 
 func (w *imageWatch) sendAll() error {
+	done := map[string]bool{}
 	for _, img := range w.read().Images() {
+		done[img.Id] = true
 		if err := w.send(img.Id); err != nil {
 			return err
 		}
 	}
-	for id := range w.known {
+	for id := range w.known { // those that are gone
+		if done[id] {
+			continue
+		}
 		if err := w.send(id); err != nil {
 			return err
 		}
