@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -241,6 +242,9 @@ func TestSilentAgent(t *testing.T) {
 	h := newHub(t, 50*time.Millisecond)
 	a := h.connect("dcn0", "dcn0")
 	a.desired()
+	if m := a.recv(); !strings.Contains(m.GetGoodbye().GetReason(), "nothing was heard") {
+		t.Fatalf("got %v", m)
+	}
 	wantEnd(t, a, fault.Timeout, "AGENT_SILENT")
 	if h.service.Directory.Site("dcn0").Connected {
 		t.Fatal("still connected")

@@ -92,7 +92,10 @@ func (ss *session) serve(welcome *agentv1.Welcome) error {
 		case <-alive:
 			timer.Reset(limit)
 		case <-timer.C:
-			return fault.New(fault.Timeout, "AGENT_SILENT", "nothing was heard from the agent for %s", limit)
+			err := fault.New(fault.Timeout, "AGENT_SILENT", "nothing was heard from the agent for %s", limit)
+			ss.end(err)
+			ss.farewell(written)
+			return err
 		case err := <-read:
 			return err
 		case err := <-written:
