@@ -81,12 +81,24 @@ func TestNeedOf(t *testing.T) {
 			b.plan()
 			b.fail("dcn0", "NO_SPACE", false)
 		}, staging.Need{PinFrom: staging.Unpinned, HasSource: true}, "central"},
-		"central is preferred": {[]image.StoreID{"a", central, "dcn0"}, func(*board) {},
-			staging.Need{PinFrom: staging.Unpinned, HasSource: true}, "central"},
-		"central is away": {[]image.StoreID{central, "dcn0"}, func(b *board) { b.connect(central, false) },
-			staging.Need{PinFrom: staging.Unpinned, HasSource: true}, "dcn0"},
-		"nobody is there": {[]image.StoreID{central}, func(b *board) { b.connect(central, false) },
-			staging.Need{PinFrom: staging.Unpinned}, ""},
+		"central is preferred": {
+			[]image.StoreID{"a", central, "dcn0"},
+			func(*board) {},
+			staging.Need{PinFrom: staging.Unpinned, HasSource: true},
+			"central",
+		},
+		"central is away": {
+			[]image.StoreID{central, "dcn0"},
+			func(b *board) { b.connect(central, false) },
+			staging.Need{PinFrom: staging.Unpinned, HasSource: true},
+			"dcn0",
+		},
+		"nobody is there": {
+			[]image.StoreID{central},
+			func(b *board) { b.connect(central, false) },
+			staging.Need{PinFrom: staging.Unpinned},
+			"",
+		},
 		"the copy is being removed": {[]image.StoreID{central, "dcn0"}, func(b *board) {
 			b.a.Replicas[0] = catalog.BeginRemoval(b.a.Replicas[0], b.w.Now)
 		}, staging.Need{PinFrom: staging.Unpinned, HasSource: true}, "dcn0"},
