@@ -37,6 +37,9 @@ const (
 	Goal_GOAL_CONDEMNED Goal = 3
 	// Remove everything of this image from the store.
 	Goal_GOAL_ABSENT Goal = 4
+	// Take over the copy that somebody else has published under the image's name: find out its digests, send its manifest
+	// to the staging area under content.content_id, and report an adoption. Never write it.
+	Goal_GOAL_ADOPTED Goal = 5
 )
 
 // Enum value maps for Goal.
@@ -47,6 +50,7 @@ var (
 		2: "GOAL_HOLD",
 		3: "GOAL_CONDEMNED",
 		4: "GOAL_ABSENT",
+		5: "GOAL_ADOPTED",
 	}
 	Goal_value = map[string]int32{
 		"GOAL_UNSPECIFIED": 0,
@@ -54,6 +58,7 @@ var (
 		"GOAL_HOLD":        2,
 		"GOAL_CONDEMNED":   3,
 		"GOAL_ABSENT":      4,
+		"GOAL_ADOPTED":     5,
 	}
 )
 
@@ -835,8 +840,10 @@ type DesiredReplica struct {
 	Content *Content `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
 	// When it differs from the last verification the agent did, it verifies the published copy again.
 	VerifyGeneration uint64 `protobuf:"varint,6,opt,name=verify_generation,json=verifyGeneration,proto3" json:"verify_generation,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What the Image API says about the image, for readers at the site. Changes of it alone do not raise the generation.
+	Metadata      *ImageMetadata `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DesiredReplica) Reset() {
@@ -911,6 +918,430 @@ func (x *DesiredReplica) GetVerifyGeneration() uint64 {
 	return 0
 }
 
+func (x *DesiredReplica) GetMetadata() *ImageMetadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+// ImageMetadata is what the Image API says about an image, as far as a site serves it.
+type ImageMetadata struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rises with every change.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Status in the words of the Image API: "active", "deactivated" and so on.
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// Display name.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Project that owns it; empty for nobody.
+	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	// "private", "shared", "community" or "public".
+	Visibility string `protobuf:"bytes,5,opt,name=visibility,proto3" json:"visibility,omitempty"`
+	// Whether default lists leave it out.
+	Hidden bool `protobuf:"varint,6,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Whether deletes are refused.
+	Protected bool `protobuf:"varint,7,opt,name=protected,proto3" json:"protected,omitempty"`
+	// Format of the data.
+	DiskFormat string `protobuf:"bytes,8,opt,name=disk_format,json=diskFormat,proto3" json:"disk_format,omitempty"`
+	// Container format.
+	ContainerFormat string `protobuf:"bytes,9,opt,name=container_format,json=containerFormat,proto3" json:"container_format,omitempty"`
+	// Smallest disk in GB.
+	MinDiskGb int32 `protobuf:"varint,10,opt,name=min_disk_gb,json=minDiskGb,proto3" json:"min_disk_gb,omitempty"`
+	// Smallest memory in MB.
+	MinRamMb int32 `protobuf:"varint,11,opt,name=min_ram_mb,json=minRamMb,proto3" json:"min_ram_mb,omitempty"`
+	// Tags, sorted.
+	Tags []string `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Free-form properties.
+	Properties map[string]string `protobuf:"bytes,13,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When the record was created.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was last changed.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Length in bytes.
+	SizeBytes int64 `protobuf:"varint,16,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Size of the disk that the data describes; 0 when unknown.
+	VirtualSizeBytes int64 `protobuf:"varint,17,opt,name=virtual_size_bytes,json=virtualSizeBytes,proto3" json:"virtual_size_bytes,omitempty"`
+	// MD5 in hex.
+	Checksum string `protobuf:"bytes,18,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Algorithm of os_hash_value.
+	OsHashAlgo string `protobuf:"bytes,19,opt,name=os_hash_algo,json=osHashAlgo,proto3" json:"os_hash_algo,omitempty"`
+	// Digest in hex.
+	OsHashValue string `protobuf:"bytes,20,opt,name=os_hash_value,json=osHashValue,proto3" json:"os_hash_value,omitempty"`
+	// Projects it is shared with.
+	Members []*ImageMember `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`
+	// Published location of the copy in this store; empty while there is none.
+	Location      string `protobuf:"bytes,22,opt,name=location,proto3" json:"location,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageMetadata) Reset() {
+	*x = ImageMetadata{}
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageMetadata) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageMetadata) ProtoMessage() {}
+
+func (x *ImageMetadata) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageMetadata.ProtoReflect.Descriptor instead.
+func (*ImageMetadata) Descriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ImageMetadata) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ImageMetadata) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetVisibility() string {
+	if x != nil {
+		return x.Visibility
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *ImageMetadata) GetProtected() bool {
+	if x != nil {
+		return x.Protected
+	}
+	return false
+}
+
+func (x *ImageMetadata) GetDiskFormat() string {
+	if x != nil {
+		return x.DiskFormat
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetContainerFormat() string {
+	if x != nil {
+		return x.ContainerFormat
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetMinDiskGb() int32 {
+	if x != nil {
+		return x.MinDiskGb
+	}
+	return 0
+}
+
+func (x *ImageMetadata) GetMinRamMb() int32 {
+	if x != nil {
+		return x.MinRamMb
+	}
+	return 0
+}
+
+func (x *ImageMetadata) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ImageMetadata) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+func (x *ImageMetadata) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ImageMetadata) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *ImageMetadata) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *ImageMetadata) GetVirtualSizeBytes() int64 {
+	if x != nil {
+		return x.VirtualSizeBytes
+	}
+	return 0
+}
+
+func (x *ImageMetadata) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetOsHashAlgo() string {
+	if x != nil {
+		return x.OsHashAlgo
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetOsHashValue() string {
+	if x != nil {
+		return x.OsHashValue
+	}
+	return ""
+}
+
+func (x *ImageMetadata) GetMembers() []*ImageMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ImageMetadata) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+// ImageMember is one project that an image is shared with.
+type ImageMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Project id.
+	ProjectId string `protobuf:"bytes,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// "pending", "accepted" or "rejected".
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// When it was added.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When its status last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageMember) Reset() {
+	*x = ImageMember{}
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageMember) ProtoMessage() {}
+
+func (x *ImageMember) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageMember.ProtoReflect.Descriptor instead.
+func (*ImageMember) Descriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ImageMember) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *ImageMember) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ImageMember) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ImageMember) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// Adoption is what a site found out about a copy that somebody else has made.
+type Adoption struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Length in bytes.
+	SizeBytes int64 `protobuf:"varint,1,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Bytes that are not zero chunks.
+	DataBytes int64 `protobuf:"varint,2,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"`
+	// Whether the digests below are final and the manifest is in the staging area.
+	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	// BLAKE3 root digest of the manifest.
+	ManifestDigest []byte `protobuf:"bytes,4,opt,name=manifest_digest,json=manifestDigest,proto3" json:"manifest_digest,omitempty"`
+	// MD5 of the whole copy in hex.
+	Md5 string `protobuf:"bytes,5,opt,name=md5,proto3" json:"md5,omitempty"`
+	// SHA-1 of the whole copy in hex.
+	Sha1 string `protobuf:"bytes,6,opt,name=sha1,proto3" json:"sha1,omitempty"`
+	// SHA-256 of the whole copy in hex.
+	Sha256 string `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// SHA-512 of the whole copy in hex.
+	Sha512        string `protobuf:"bytes,8,opt,name=sha512,proto3" json:"sha512,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adoption) Reset() {
+	*x = Adoption{}
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adoption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adoption) ProtoMessage() {}
+
+func (x *Adoption) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adoption.ProtoReflect.Descriptor instead.
+func (*Adoption) Descriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Adoption) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Adoption) GetDataBytes() int64 {
+	if x != nil {
+		return x.DataBytes
+	}
+	return 0
+}
+
+func (x *Adoption) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Adoption) GetManifestDigest() []byte {
+	if x != nil {
+		return x.ManifestDigest
+	}
+	return nil
+}
+
+func (x *Adoption) GetMd5() string {
+	if x != nil {
+		return x.Md5
+	}
+	return ""
+}
+
+func (x *Adoption) GetSha1() string {
+	if x != nil {
+		return x.Sha1
+	}
+	return ""
+}
+
+func (x *Adoption) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *Adoption) GetSha512() string {
+	if x != nil {
+		return x.Sha512
+	}
+	return ""
+}
+
 // Content names one immutable image content.
 type Content struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -926,7 +1357,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1369,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1382,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Content) GetContentId() string {
@@ -990,7 +1421,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1433,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1446,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Offer) GetImageId() string {
@@ -1052,7 +1483,7 @@ type ReplicaKey struct {
 
 func (x *ReplicaKey) Reset() {
 	*x = ReplicaKey{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1495,7 @@ func (x *ReplicaKey) String() string {
 func (*ReplicaKey) ProtoMessage() {}
 
 func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1508,7 @@ func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaKey.ProtoReflect.Descriptor instead.
 func (*ReplicaKey) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReplicaKey) GetImageId() string {
@@ -1115,7 +1546,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1558,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1571,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Desired) GetRevision() uint64 {
@@ -1203,14 +1634,16 @@ type ObservedReplica struct {
 	// Why the goal was not reached; set with FAILED and IN_USE, and with FILLING while the agent waits for its store.
 	Failure *Failure `protobuf:"bytes,7,opt,name=failure,proto3" json:"failure,omitempty"`
 	// Latest verification of the published copy; absent if there was none since the agent started.
-	Verification  *Verification `protobuf:"bytes,8,opt,name=verification,proto3" json:"verification,omitempty"`
+	Verification *Verification `protobuf:"bytes,8,opt,name=verification,proto3" json:"verification,omitempty"`
+	// What is known of a copy that is being adopted; only with GOAL_ADOPTED.
+	Adoption      *Adoption `protobuf:"bytes,9,opt,name=adoption,proto3" json:"adoption,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ObservedReplica) Reset() {
 	*x = ObservedReplica{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1655,7 @@ func (x *ObservedReplica) String() string {
 func (*ObservedReplica) ProtoMessage() {}
 
 func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1668,7 @@ func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservedReplica.ProtoReflect.Descriptor instead.
 func (*ObservedReplica) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ObservedReplica) GetImageId() string {
@@ -1294,6 +1727,13 @@ func (x *ObservedReplica) GetVerification() *Verification {
 	return nil
 }
 
+func (x *ObservedReplica) GetAdoption() *Adoption {
+	if x != nil {
+		return x.Adoption
+	}
+	return nil
+}
+
 // Progress is how far a transfer is.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1315,7 +1755,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1767,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1780,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Progress) GetBytesDone() int64 {
@@ -1400,7 +1840,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1852,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1865,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Failure) GetReason() string {
@@ -1466,7 +1906,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1918,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1931,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Verification) GetGeneration() uint64 {
@@ -1539,7 +1979,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1991,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +2004,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Observed) GetSnapshot() bool {
@@ -1644,7 +2084,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\a \x01(\x03R\n" +
 	"totalBytes\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xf0\x01\n" +
+	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xab\x02\n" +
 	"\x0eDesiredReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -1653,7 +2093,64 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"generation\x12(\n" +
 	"\x04goal\x18\x04 \x01(\x0e2\x14.atoll.agent.v1.GoalR\x04goal\x121\n" +
 	"\acontent\x18\x05 \x01(\v2\x17.atoll.agent.v1.ContentR\acontent\x12+\n" +
-	"\x11verify_generation\x18\x06 \x01(\x04R\x10verifyGeneration\"p\n" +
+	"\x11verify_generation\x18\x06 \x01(\x04R\x10verifyGeneration\x129\n" +
+	"\bmetadata\x18\a \x01(\v2\x1d.atoll.agent.v1.ImageMetadataR\bmetadata\"\xeb\x06\n" +
+	"\rImageMetadata\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12\x1e\n" +
+	"\n" +
+	"visibility\x18\x05 \x01(\tR\n" +
+	"visibility\x12\x16\n" +
+	"\x06hidden\x18\x06 \x01(\bR\x06hidden\x12\x1c\n" +
+	"\tprotected\x18\a \x01(\bR\tprotected\x12\x1f\n" +
+	"\vdisk_format\x18\b \x01(\tR\n" +
+	"diskFormat\x12)\n" +
+	"\x10container_format\x18\t \x01(\tR\x0fcontainerFormat\x12\x1e\n" +
+	"\vmin_disk_gb\x18\n" +
+	" \x01(\x05R\tminDiskGb\x12\x1c\n" +
+	"\n" +
+	"min_ram_mb\x18\v \x01(\x05R\bminRamMb\x12\x12\n" +
+	"\x04tags\x18\f \x03(\tR\x04tags\x12M\n" +
+	"\n" +
+	"properties\x18\r \x03(\v2-.atoll.agent.v1.ImageMetadata.PropertiesEntryR\n" +
+	"properties\x12;\n" +
+	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x10 \x01(\x03R\tsizeBytes\x12,\n" +
+	"\x12virtual_size_bytes\x18\x11 \x01(\x03R\x10virtualSizeBytes\x12\x1a\n" +
+	"\bchecksum\x18\x12 \x01(\tR\bchecksum\x12 \n" +
+	"\fos_hash_algo\x18\x13 \x01(\tR\n" +
+	"osHashAlgo\x12\"\n" +
+	"\ros_hash_value\x18\x14 \x01(\tR\vosHashValue\x125\n" +
+	"\amembers\x18\x15 \x03(\v2\x1b.atoll.agent.v1.ImageMemberR\amembers\x12\x1a\n" +
+	"\blocation\x18\x16 \x01(\tR\blocation\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbe\x01\n" +
+	"\vImageMember\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x01 \x01(\tR\tprojectId\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xe3\x01\n" +
+	"\bAdoption\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x01 \x01(\x03R\tsizeBytes\x12\x1d\n" +
+	"\n" +
+	"data_bytes\x18\x02 \x01(\x03R\tdataBytes\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12'\n" +
+	"\x0fmanifest_digest\x18\x04 \x01(\fR\x0emanifestDigest\x12\x10\n" +
+	"\x03md5\x18\x05 \x01(\tR\x03md5\x12\x12\n" +
+	"\x04sha1\x18\x06 \x01(\tR\x04sha1\x12\x16\n" +
+	"\x06sha256\x18\a \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06sha512\x18\b \x01(\tR\x06sha512\"p\n" +
 	"\aContent\x12\x1d\n" +
 	"\n" +
 	"content_id\x18\x01 \x01(\tR\tcontentId\x12\x1d\n" +
@@ -1674,7 +2171,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12:\n" +
 	"\breplicas\x18\x04 \x03(\v2\x1e.atoll.agent.v1.DesiredReplicaR\breplicas\x124\n" +
 	"\aremoved\x18\x05 \x03(\v2\x1a.atoll.agent.v1.ReplicaKeyR\aremoved\x12-\n" +
-	"\x06offers\x18\x06 \x03(\v2\x15.atoll.agent.v1.OfferR\x06offers\"\xe5\x02\n" +
+	"\x06offers\x18\x06 \x03(\v2\x15.atoll.agent.v1.OfferR\x06offers\"\x9b\x03\n" +
 	"\x0fObservedReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -1686,7 +2183,8 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"content_id\x18\x05 \x01(\tR\tcontentId\x124\n" +
 	"\bprogress\x18\x06 \x01(\v2\x18.atoll.agent.v1.ProgressR\bprogress\x121\n" +
 	"\afailure\x18\a \x01(\v2\x17.atoll.agent.v1.FailureR\afailure\x12@\n" +
-	"\fverification\x18\b \x01(\v2\x1c.atoll.agent.v1.VerificationR\fverification\"\xec\x01\n" +
+	"\fverification\x18\b \x01(\v2\x1c.atoll.agent.v1.VerificationR\fverification\x124\n" +
+	"\badoption\x18\t \x01(\v2\x18.atoll.agent.v1.AdoptionR\badoption\"\xec\x01\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -1711,13 +2209,14 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\bsnapshot\x18\x01 \x01(\bR\bsnapshot\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12;\n" +
 	"\breplicas\x18\x03 \x03(\v2\x1f.atoll.agent.v1.ObservedReplicaR\breplicas\x123\n" +
-	"\x06stores\x18\x04 \x03(\v2\x1b.atoll.agent.v1.StoreStatusR\x06stores*b\n" +
+	"\x06stores\x18\x04 \x03(\v2\x1b.atoll.agent.v1.StoreStatusR\x06stores*t\n" +
 	"\x04Goal\x12\x14\n" +
 	"\x10GOAL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fGOAL_PRESENT\x10\x01\x12\r\n" +
 	"\tGOAL_HOLD\x10\x02\x12\x12\n" +
 	"\x0eGOAL_CONDEMNED\x10\x03\x12\x0f\n" +
-	"\vGOAL_ABSENT\x10\x04*\xeb\x01\n" +
+	"\vGOAL_ABSENT\x10\x04\x12\x10\n" +
+	"\fGOAL_ADOPTED\x10\x05*\xeb\x01\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REPLICA_STATE_ABSENT\x10\x01\x12\x19\n" +
@@ -1744,7 +2243,7 @@ func file_atoll_agent_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_agent_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(Goal)(0),                     // 0: atoll.agent.v1.Goal
 	(ReplicaState)(0),             // 1: atoll.agent.v1.ReplicaState
@@ -1757,51 +2256,63 @@ var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(*Goodbye)(nil),               // 8: atoll.agent.v1.Goodbye
 	(*StoreStatus)(nil),           // 9: atoll.agent.v1.StoreStatus
 	(*DesiredReplica)(nil),        // 10: atoll.agent.v1.DesiredReplica
-	(*Content)(nil),               // 11: atoll.agent.v1.Content
-	(*Offer)(nil),                 // 12: atoll.agent.v1.Offer
-	(*ReplicaKey)(nil),            // 13: atoll.agent.v1.ReplicaKey
-	(*Desired)(nil),               // 14: atoll.agent.v1.Desired
-	(*ObservedReplica)(nil),       // 15: atoll.agent.v1.ObservedReplica
-	(*Progress)(nil),              // 16: atoll.agent.v1.Progress
-	(*Failure)(nil),               // 17: atoll.agent.v1.Failure
-	(*Verification)(nil),          // 18: atoll.agent.v1.Verification
-	(*Observed)(nil),              // 19: atoll.agent.v1.Observed
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*ImageMetadata)(nil),         // 11: atoll.agent.v1.ImageMetadata
+	(*ImageMember)(nil),           // 12: atoll.agent.v1.ImageMember
+	(*Adoption)(nil),              // 13: atoll.agent.v1.Adoption
+	(*Content)(nil),               // 14: atoll.agent.v1.Content
+	(*Offer)(nil),                 // 15: atoll.agent.v1.Offer
+	(*ReplicaKey)(nil),            // 16: atoll.agent.v1.ReplicaKey
+	(*Desired)(nil),               // 17: atoll.agent.v1.Desired
+	(*ObservedReplica)(nil),       // 18: atoll.agent.v1.ObservedReplica
+	(*Progress)(nil),              // 19: atoll.agent.v1.Progress
+	(*Failure)(nil),               // 20: atoll.agent.v1.Failure
+	(*Verification)(nil),          // 21: atoll.agent.v1.Verification
+	(*Observed)(nil),              // 22: atoll.agent.v1.Observed
+	nil,                           // 23: atoll.agent.v1.ImageMetadata.PropertiesEntry
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 }
 var file_atoll_agent_v1_session_service_proto_depIdxs = []int32{
 	4,  // 0: atoll.agent.v1.ConnectRequest.hello:type_name -> atoll.agent.v1.Hello
-	19, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
+	22, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
 	7,  // 2: atoll.agent.v1.ConnectRequest.heartbeat:type_name -> atoll.agent.v1.Heartbeat
 	5,  // 3: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
-	14, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
+	17, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
 	7,  // 5: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
 	8,  // 6: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
 	9,  // 7: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
-	20, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	24, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
 	6,  // 9: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
-	20, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
+	24, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
 	0,  // 11: atoll.agent.v1.DesiredReplica.goal:type_name -> atoll.agent.v1.Goal
-	11, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
-	11, // 13: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
-	10, // 14: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
-	13, // 15: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
-	12, // 16: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
-	1,  // 17: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
-	16, // 18: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
-	17, // 19: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
-	18, // 20: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
-	21, // 21: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
-	17, // 22: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
-	15, // 23: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
-	9,  // 24: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
-	2,  // 25: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
-	3,  // 26: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
-	26, // [26:27] is the sub-list for method output_type
-	25, // [25:26] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	14, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
+	11, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
+	23, // 14: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
+	25, // 15: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
+	25, // 16: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
+	12, // 17: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
+	25, // 18: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
+	25, // 19: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
+	14, // 20: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
+	10, // 21: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
+	16, // 22: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
+	15, // 23: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
+	1,  // 24: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
+	19, // 25: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
+	20, // 26: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
+	21, // 27: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
+	13, // 28: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
+	25, // 29: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
+	20, // 30: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
+	18, // 31: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
+	9,  // 32: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
+	2,  // 33: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
+	3,  // 34: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
+	34, // [34:35] is the sub-list for method output_type
+	33, // [33:34] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_atoll_agent_v1_session_service_proto_init() }
@@ -1826,7 +2337,7 @@ func file_atoll_agent_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_agent_v1_session_service_proto_rawDesc), len(file_atoll_agent_v1_session_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

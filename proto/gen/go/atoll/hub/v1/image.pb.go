@@ -36,6 +36,8 @@ const (
 	ImageStatus_IMAGE_STATUS_ACTIVE ImageStatus = 3
 	// A delete is being checked or carried out; no location is published any more.
 	ImageStatus_IMAGE_STATUS_DELETING ImageStatus = 4
+	// Data is arriving in the staging area, or waits there for an import.
+	ImageStatus_IMAGE_STATUS_UPLOADING ImageStatus = 6
 )
 
 // Enum value maps for ImageStatus.
@@ -46,6 +48,7 @@ var (
 		2: "IMAGE_STATUS_IMPORTING",
 		3: "IMAGE_STATUS_ACTIVE",
 		4: "IMAGE_STATUS_DELETING",
+		6: "IMAGE_STATUS_UPLOADING",
 	}
 	ImageStatus_value = map[string]int32{
 		"IMAGE_STATUS_UNSPECIFIED": 0,
@@ -53,6 +56,7 @@ var (
 		"IMAGE_STATUS_IMPORTING":   2,
 		"IMAGE_STATUS_ACTIVE":      3,
 		"IMAGE_STATUS_DELETING":    4,
+		"IMAGE_STATUS_UPLOADING":   6,
 	}
 )
 
@@ -81,6 +85,197 @@ func (x ImageStatus) Number() protoreflect.EnumNumber {
 // Deprecated: Use ImageStatus.Descriptor instead.
 func (ImageStatus) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{0}
+}
+
+// Visibility says who sees an image besides its owner's project.
+type Visibility int32
+
+const (
+	// The same as shared.
+	Visibility_VISIBILITY_UNSPECIFIED Visibility = 0
+	// Nobody.
+	Visibility_VISIBILITY_PRIVATE Visibility = 1
+	// The projects that are its members.
+	Visibility_VISIBILITY_SHARED Visibility = 2
+	// Everybody who asks for it.
+	Visibility_VISIBILITY_COMMUNITY Visibility = 3
+	// Everybody.
+	Visibility_VISIBILITY_PUBLIC Visibility = 4
+)
+
+// Enum value maps for Visibility.
+var (
+	Visibility_name = map[int32]string{
+		0: "VISIBILITY_UNSPECIFIED",
+		1: "VISIBILITY_PRIVATE",
+		2: "VISIBILITY_SHARED",
+		3: "VISIBILITY_COMMUNITY",
+		4: "VISIBILITY_PUBLIC",
+	}
+	Visibility_value = map[string]int32{
+		"VISIBILITY_UNSPECIFIED": 0,
+		"VISIBILITY_PRIVATE":     1,
+		"VISIBILITY_SHARED":      2,
+		"VISIBILITY_COMMUNITY":   3,
+		"VISIBILITY_PUBLIC":      4,
+	}
+)
+
+func (x Visibility) Enum() *Visibility {
+	p := new(Visibility)
+	*p = x
+	return p
+}
+
+func (x Visibility) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Visibility) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_hub_v1_image_proto_enumTypes[1].Descriptor()
+}
+
+func (Visibility) Type() protoreflect.EnumType {
+	return &file_atoll_hub_v1_image_proto_enumTypes[1]
+}
+
+func (x Visibility) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Visibility.Descriptor instead.
+func (Visibility) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{1}
+}
+
+// MemberStatus is what a project said to an image that was shared with it.
+type MemberStatus int32
+
+const (
+	// Ignored.
+	MemberStatus_MEMBER_STATUS_UNSPECIFIED MemberStatus = 0
+	// Nothing yet.
+	MemberStatus_MEMBER_STATUS_PENDING MemberStatus = 1
+	// Show it in its lists.
+	MemberStatus_MEMBER_STATUS_ACCEPTED MemberStatus = 2
+	// Do not show it.
+	MemberStatus_MEMBER_STATUS_REJECTED MemberStatus = 3
+)
+
+// Enum value maps for MemberStatus.
+var (
+	MemberStatus_name = map[int32]string{
+		0: "MEMBER_STATUS_UNSPECIFIED",
+		1: "MEMBER_STATUS_PENDING",
+		2: "MEMBER_STATUS_ACCEPTED",
+		3: "MEMBER_STATUS_REJECTED",
+	}
+	MemberStatus_value = map[string]int32{
+		"MEMBER_STATUS_UNSPECIFIED": 0,
+		"MEMBER_STATUS_PENDING":     1,
+		"MEMBER_STATUS_ACCEPTED":    2,
+		"MEMBER_STATUS_REJECTED":    3,
+	}
+)
+
+func (x MemberStatus) Enum() *MemberStatus {
+	p := new(MemberStatus)
+	*p = x
+	return p
+}
+
+func (x MemberStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MemberStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_hub_v1_image_proto_enumTypes[2].Descriptor()
+}
+
+func (MemberStatus) Type() protoreflect.EnumType {
+	return &file_atoll_hub_v1_image_proto_enumTypes[2]
+}
+
+func (x MemberStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MemberStatus.Descriptor instead.
+func (MemberStatus) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{2}
+}
+
+// Member is one project that an image is shared with.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Project id.
+	ProjectId string `protobuf:"bytes,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What the project said.
+	Status MemberStatus `protobuf:"varint,2,opt,name=status,proto3,enum=atoll.hub.v1.MemberStatus" json:"status,omitempty"`
+	// When it was added.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When its status last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Member) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *Member) GetStatus() MemberStatus {
+	if x != nil {
+		return x.Status
+	}
+	return MemberStatus_MEMBER_STATUS_UNSPECIFIED
+}
+
+func (x *Member) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Member) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
 }
 
 // Image is one virtual machine image: one UUID whatever the number of copies.
@@ -125,14 +320,30 @@ type Image struct {
 	// A protected image cannot be deleted.
 	Protected bool `protobuf:"varint,19,opt,name=protected,proto3" json:"protected,omitempty"`
 	// UUID of the stored content; changes when the image is imported anew. Output only.
-	ContentId     string `protobuf:"bytes,20,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ContentId string `protobuf:"bytes,20,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
+	// Project that owns the image; the caller's unless an administrator says otherwise.
+	Owner string `protobuf:"bytes,21,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Who sees it besides the owner's project; shared unless given.
+	Visibility Visibility `protobuf:"varint,22,opt,name=visibility,proto3,enum=atoll.hub.v1.Visibility" json:"visibility,omitempty"`
+	// Whether default lists leave it out.
+	Hidden bool `protobuf:"varint,23,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Tags, sorted; at most 255 characters each.
+	Tags []string `protobuf:"bytes,24,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Smallest disk in GB that the image can be started on.
+	MinDiskGb int32 `protobuf:"varint,25,opt,name=min_disk_gb,json=minDiskGb,proto3" json:"min_disk_gb,omitempty"`
+	// Smallest memory in MB that the image can be started with.
+	MinRamMb int32 `protobuf:"varint,26,opt,name=min_ram_mb,json=minRamMb,proto3" json:"min_ram_mb,omitempty"`
+	// Whether an administrator has forbidden to read the data. The copies stay. Output only.
+	Deactivated bool `protobuf:"varint,27,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
+	// Size of the disk that the data describes in bytes; 0 while unknown. Output only.
+	VirtualSizeBytes int64 `protobuf:"varint,28,opt,name=virtual_size_bytes,json=virtualSizeBytes,proto3" json:"virtual_size_bytes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[0]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -144,7 +355,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[0]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -157,7 +368,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{0}
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Image) GetId() string {
@@ -300,6 +511,62 @@ func (x *Image) GetContentId() string {
 	return ""
 }
 
+func (x *Image) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Image) GetVisibility() Visibility {
+	if x != nil {
+		return x.Visibility
+	}
+	return Visibility_VISIBILITY_UNSPECIFIED
+}
+
+func (x *Image) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *Image) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Image) GetMinDiskGb() int32 {
+	if x != nil {
+		return x.MinDiskGb
+	}
+	return 0
+}
+
+func (x *Image) GetMinRamMb() int32 {
+	if x != nil {
+		return x.MinRamMb
+	}
+	return 0
+}
+
+func (x *Image) GetDeactivated() bool {
+	if x != nil {
+		return x.Deactivated
+	}
+	return false
+}
+
+func (x *Image) GetVirtualSizeBytes() int64 {
+	if x != nil {
+		return x.VirtualSizeBytes
+	}
+	return 0
+}
+
 // Location is the place of one copy, in the form Nova and Cinder clone from.
 type Location struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -313,7 +580,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +592,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +605,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{1}
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Location) GetUrl() string {
@@ -359,7 +626,15 @@ var File_atoll_hub_v1_image_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"\x18atoll/hub/v1/image.proto\x12\fatoll.hub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x06\n" +
+	"\x18atoll/hub/v1/image.proto\x12\fatoll.hub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x01\n" +
+	"\x06Member\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x01 \x01(\tR\tprojectId\x122\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x1a.atoll.hub.v1.MemberStatusR\x06status\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xd0\b\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
@@ -389,19 +664,43 @@ const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"properties\x12\x1c\n" +
 	"\tprotected\x18\x13 \x01(\bR\tprotected\x12\x1d\n" +
 	"\n" +
-	"content_id\x18\x14 \x01(\tR\tcontentId\x1a=\n" +
+	"content_id\x18\x14 \x01(\tR\tcontentId\x12\x14\n" +
+	"\x05owner\x18\x15 \x01(\tR\x05owner\x128\n" +
+	"\n" +
+	"visibility\x18\x16 \x01(\x0e2\x18.atoll.hub.v1.VisibilityR\n" +
+	"visibility\x12\x16\n" +
+	"\x06hidden\x18\x17 \x01(\bR\x06hidden\x12\x12\n" +
+	"\x04tags\x18\x18 \x03(\tR\x04tags\x12\x1e\n" +
+	"\vmin_disk_gb\x18\x19 \x01(\x05R\tminDiskGb\x12\x1c\n" +
+	"\n" +
+	"min_ram_mb\x18\x1a \x01(\x05R\bminRamMb\x12 \n" +
+	"\vdeactivated\x18\x1b \x01(\bR\vdeactivated\x12,\n" +
+	"\x12virtual_size_bytes\x18\x1c \x01(\x03R\x10virtualSizeBytes\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"2\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
-	"\x05store\x18\x02 \x01(\tR\x05store*\x94\x01\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store*\xb6\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
 	"\x16IMAGE_STATUS_IMPORTING\x10\x02\x12\x17\n" +
 	"\x13IMAGE_STATUS_ACTIVE\x10\x03\x12\x19\n" +
-	"\x15IMAGE_STATUS_DELETING\x10\x04B\xac\x01\n" +
+	"\x15IMAGE_STATUS_DELETING\x10\x04\x12\x1a\n" +
+	"\x16IMAGE_STATUS_UPLOADING\x10\x06\"\x04\b\x05\x10\x05*\x88\x01\n" +
+	"\n" +
+	"Visibility\x12\x1a\n" +
+	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12VISIBILITY_PRIVATE\x10\x01\x12\x15\n" +
+	"\x11VISIBILITY_SHARED\x10\x02\x12\x18\n" +
+	"\x14VISIBILITY_COMMUNITY\x10\x03\x12\x15\n" +
+	"\x11VISIBILITY_PUBLIC\x10\x04*\x80\x01\n" +
+	"\fMemberStatus\x12\x1d\n" +
+	"\x19MEMBER_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15MEMBER_STATUS_PENDING\x10\x01\x12\x1a\n" +
+	"\x16MEMBER_STATUS_ACCEPTED\x10\x02\x12\x1a\n" +
+	"\x16MEMBER_STATUS_REJECTED\x10\x03B\xac\x01\n" +
 	"\x10com.atoll.hub.v1B\n" +
 	"ImageProtoP\x01Z:github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1;hubv1\xa2\x02\x03AHX\xaa\x02\fAtoll.Hub.V1\xca\x02\fAtoll\\Hub\\V1\xe2\x02\x18Atoll\\Hub\\V1\\GPBMetadata\xea\x02\x0eAtoll::Hub::V1b\x06proto3"
 
@@ -417,26 +716,33 @@ func file_atoll_hub_v1_image_proto_rawDescGZIP() []byte {
 	return file_atoll_hub_v1_image_proto_rawDescData
 }
 
-var file_atoll_hub_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_atoll_hub_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_atoll_hub_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_atoll_hub_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_atoll_hub_v1_image_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.hub.v1.ImageStatus
-	(*Image)(nil),                 // 1: atoll.hub.v1.Image
-	(*Location)(nil),              // 2: atoll.hub.v1.Location
-	nil,                           // 3: atoll.hub.v1.Image.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(Visibility)(0),               // 1: atoll.hub.v1.Visibility
+	(MemberStatus)(0),             // 2: atoll.hub.v1.MemberStatus
+	(*Member)(nil),                // 3: atoll.hub.v1.Member
+	(*Image)(nil),                 // 4: atoll.hub.v1.Image
+	(*Location)(nil),              // 5: atoll.hub.v1.Location
+	nil,                           // 6: atoll.hub.v1.Image.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_atoll_hub_v1_image_proto_depIdxs = []int32{
-	0, // 0: atoll.hub.v1.Image.status:type_name -> atoll.hub.v1.ImageStatus
-	4, // 1: atoll.hub.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	4, // 2: atoll.hub.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	2, // 3: atoll.hub.v1.Image.locations:type_name -> atoll.hub.v1.Location
-	3, // 4: atoll.hub.v1.Image.properties:type_name -> atoll.hub.v1.Image.PropertiesEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 0: atoll.hub.v1.Member.status:type_name -> atoll.hub.v1.MemberStatus
+	7, // 1: atoll.hub.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	7, // 2: atoll.hub.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	0, // 3: atoll.hub.v1.Image.status:type_name -> atoll.hub.v1.ImageStatus
+	7, // 4: atoll.hub.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	7, // 5: atoll.hub.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	5, // 6: atoll.hub.v1.Image.locations:type_name -> atoll.hub.v1.Location
+	6, // 7: atoll.hub.v1.Image.properties:type_name -> atoll.hub.v1.Image.PropertiesEntry
+	1, // 8: atoll.hub.v1.Image.visibility:type_name -> atoll.hub.v1.Visibility
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_image_proto_init() }
@@ -449,8 +755,8 @@ func file_atoll_hub_v1_image_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_image_proto_rawDesc), len(file_atoll_hub_v1_image_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,6 +38,10 @@ const (
 	OperationKind_OPERATION_KIND_DELETE_REPLICA OperationKind = 4
 	// Compares a copy with its manifest.
 	OperationKind_OPERATION_KIND_VERIFY OperationKind = 5
+	// Brings data into the staging area for a later import.
+	OperationKind_OPERATION_KIND_STAGE OperationKind = 6
+	// Takes over a copy that somebody else has made in a store.
+	OperationKind_OPERATION_KIND_ADOPT OperationKind = 7
 )
 
 // Enum value maps for OperationKind.
@@ -49,6 +53,8 @@ var (
 		3: "OPERATION_KIND_DELETE_IMAGE",
 		4: "OPERATION_KIND_DELETE_REPLICA",
 		5: "OPERATION_KIND_VERIFY",
+		6: "OPERATION_KIND_STAGE",
+		7: "OPERATION_KIND_ADOPT",
 	}
 	OperationKind_value = map[string]int32{
 		"OPERATION_KIND_UNSPECIFIED":    0,
@@ -57,6 +63,8 @@ var (
 		"OPERATION_KIND_DELETE_IMAGE":   3,
 		"OPERATION_KIND_DELETE_REPLICA": 4,
 		"OPERATION_KIND_VERIFY":         5,
+		"OPERATION_KIND_STAGE":          6,
+		"OPERATION_KIND_ADOPT":          7,
 	}
 )
 
@@ -174,7 +182,13 @@ type Operation struct {
 	// Bytes that will come in from the source; 0 when unknown.
 	SourceBytesTotal int64 `protobuf:"varint,11,opt,name=source_bytes_total,json=sourceBytesTotal,proto3" json:"source_bytes_total,omitempty"`
 	// Remarks for people, such as tombstones left for offline sites.
-	Notes         []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
+	Notes []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
+	// User who asked for it; empty without authentication.
+	UserId string `protobuf:"bytes,13,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Project of that user.
+	ProjectId string `protobuf:"bytes,14,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Id of the request that asked for it.
+	RequestId     string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +305,27 @@ func (x *Operation) GetNotes() []string {
 		return x.Notes
 	}
 	return nil
+}
+
+func (x *Operation) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Operation) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *Operation) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // StoreResult is the part of an operation in one store.
@@ -434,7 +469,7 @@ var File_atoll_hub_v1_operation_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x1catoll/hub/v1/operation.proto\x12\fatoll.hub.v1\x1a\x1aatoll/hub/v1/replica.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x04\n" +
+	"\x1catoll/hub/v1/operation.proto\x12\fatoll.hub.v1\x1a\x1aatoll/hub/v1/replica.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x04\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1b.atoll.hub.v1.OperationKindR\x04kind\x12\x19\n" +
@@ -449,7 +484,12 @@ const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\x11source_bytes_done\x18\n" +
 	" \x01(\x03R\x0fsourceBytesDone\x12,\n" +
 	"\x12source_bytes_total\x18\v \x01(\x03R\x10sourceBytesTotal\x12\x14\n" +
-	"\x05notes\x18\f \x03(\tR\x05notes\"\xc1\x01\n" +
+	"\x05notes\x18\f \x03(\tR\x05notes\x12\x17\n" +
+	"\auser_id\x18\r \x01(\tR\x06userId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x0e \x01(\tR\tprojectId\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x0f \x01(\tR\trequestId\"\xc1\x01\n" +
 	"\vStoreResult\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.atoll.hub.v1.OperationStateR\x05state\x12/\n" +
@@ -458,14 +498,16 @@ const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\x0eOperationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage*\xc2\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage*\xf6\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OPERATION_KIND_IMPORT\x10\x01\x12\x17\n" +
 	"\x13OPERATION_KIND_COPY\x10\x02\x12\x1f\n" +
 	"\x1bOPERATION_KIND_DELETE_IMAGE\x10\x03\x12!\n" +
 	"\x1dOPERATION_KIND_DELETE_REPLICA\x10\x04\x12\x19\n" +
-	"\x15OPERATION_KIND_VERIFY\x10\x05*\xa8\x01\n" +
+	"\x15OPERATION_KIND_VERIFY\x10\x05\x12\x18\n" +
+	"\x14OPERATION_KIND_STAGE\x10\x06\x12\x18\n" +
+	"\x14OPERATION_KIND_ADOPT\x10\a*\xa8\x01\n" +
 	"\x0eOperationState\x12\x1f\n" +
 	"\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17OPERATION_STATE_RUNNING\x10\x01\x12\x1d\n" +

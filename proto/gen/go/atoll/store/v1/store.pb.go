@@ -38,6 +38,8 @@ const (
 	ImageStatus_IMAGE_STATUS_DELETING ImageStatus = 4
 	// Gone for users; the record stays until the last tombstone has been carried out.
 	ImageStatus_IMAGE_STATUS_DELETED ImageStatus = 5
+	// Data is arriving in the staging area, or waits there for an import.
+	ImageStatus_IMAGE_STATUS_UPLOADING ImageStatus = 6
 )
 
 // Enum value maps for ImageStatus.
@@ -49,6 +51,7 @@ var (
 		3: "IMAGE_STATUS_ACTIVE",
 		4: "IMAGE_STATUS_DELETING",
 		5: "IMAGE_STATUS_DELETED",
+		6: "IMAGE_STATUS_UPLOADING",
 	}
 	ImageStatus_value = map[string]int32{
 		"IMAGE_STATUS_UNSPECIFIED": 0,
@@ -57,6 +60,7 @@ var (
 		"IMAGE_STATUS_ACTIVE":      3,
 		"IMAGE_STATUS_DELETING":    4,
 		"IMAGE_STATUS_DELETED":     5,
+		"IMAGE_STATUS_UPLOADING":   6,
 	}
 )
 
@@ -85,6 +89,124 @@ func (x ImageStatus) Number() protoreflect.EnumNumber {
 // Deprecated: Use ImageStatus.Descriptor instead.
 func (ImageStatus) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{0}
+}
+
+// Visibility says who sees an image besides its owner's project.
+type Visibility int32
+
+const (
+	// Stored before visibilities existed; the same as shared.
+	Visibility_VISIBILITY_UNSPECIFIED Visibility = 0
+	// Nobody.
+	Visibility_VISIBILITY_PRIVATE Visibility = 1
+	// The projects that are its members.
+	Visibility_VISIBILITY_SHARED Visibility = 2
+	// Everybody who asks for it.
+	Visibility_VISIBILITY_COMMUNITY Visibility = 3
+	// Everybody.
+	Visibility_VISIBILITY_PUBLIC Visibility = 4
+)
+
+// Enum value maps for Visibility.
+var (
+	Visibility_name = map[int32]string{
+		0: "VISIBILITY_UNSPECIFIED",
+		1: "VISIBILITY_PRIVATE",
+		2: "VISIBILITY_SHARED",
+		3: "VISIBILITY_COMMUNITY",
+		4: "VISIBILITY_PUBLIC",
+	}
+	Visibility_value = map[string]int32{
+		"VISIBILITY_UNSPECIFIED": 0,
+		"VISIBILITY_PRIVATE":     1,
+		"VISIBILITY_SHARED":      2,
+		"VISIBILITY_COMMUNITY":   3,
+		"VISIBILITY_PUBLIC":      4,
+	}
+)
+
+func (x Visibility) Enum() *Visibility {
+	p := new(Visibility)
+	*p = x
+	return p
+}
+
+func (x Visibility) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Visibility) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_store_v1_store_proto_enumTypes[1].Descriptor()
+}
+
+func (Visibility) Type() protoreflect.EnumType {
+	return &file_atoll_store_v1_store_proto_enumTypes[1]
+}
+
+func (x Visibility) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Visibility.Descriptor instead.
+func (Visibility) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{1}
+}
+
+// MemberStatus is what a project said to an image that was shared with it.
+type MemberStatus int32
+
+const (
+	// Never stored.
+	MemberStatus_MEMBER_STATUS_UNSPECIFIED MemberStatus = 0
+	// Nothing yet.
+	MemberStatus_MEMBER_STATUS_PENDING MemberStatus = 1
+	// Show it in its lists.
+	MemberStatus_MEMBER_STATUS_ACCEPTED MemberStatus = 2
+	// Do not show it.
+	MemberStatus_MEMBER_STATUS_REJECTED MemberStatus = 3
+)
+
+// Enum value maps for MemberStatus.
+var (
+	MemberStatus_name = map[int32]string{
+		0: "MEMBER_STATUS_UNSPECIFIED",
+		1: "MEMBER_STATUS_PENDING",
+		2: "MEMBER_STATUS_ACCEPTED",
+		3: "MEMBER_STATUS_REJECTED",
+	}
+	MemberStatus_value = map[string]int32{
+		"MEMBER_STATUS_UNSPECIFIED": 0,
+		"MEMBER_STATUS_PENDING":     1,
+		"MEMBER_STATUS_ACCEPTED":    2,
+		"MEMBER_STATUS_REJECTED":    3,
+	}
+)
+
+func (x MemberStatus) Enum() *MemberStatus {
+	p := new(MemberStatus)
+	*p = x
+	return p
+}
+
+func (x MemberStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MemberStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_store_v1_store_proto_enumTypes[2].Descriptor()
+}
+
+func (MemberStatus) Type() protoreflect.EnumType {
+	return &file_atoll_store_v1_store_proto_enumTypes[2]
+}
+
+func (x MemberStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MemberStatus.Descriptor instead.
+func (MemberStatus) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
 }
 
 // ReplicaPhase is the stored phase of a replica.
@@ -140,11 +262,11 @@ func (x ReplicaPhase) String() string {
 }
 
 func (ReplicaPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[1].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[3].Descriptor()
 }
 
 func (ReplicaPhase) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[1]
+	return &file_atoll_store_v1_store_proto_enumTypes[3]
 }
 
 func (x ReplicaPhase) Number() protoreflect.EnumNumber {
@@ -153,7 +275,7 @@ func (x ReplicaPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReplicaPhase.Descriptor instead.
 func (ReplicaPhase) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{1}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
 }
 
 // Removal is how far a removal is.
@@ -193,11 +315,11 @@ func (x Removal) String() string {
 }
 
 func (Removal) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[2].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[4].Descriptor()
 }
 
 func (Removal) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[2]
+	return &file_atoll_store_v1_store_proto_enumTypes[4]
 }
 
 func (x Removal) Number() protoreflect.EnumNumber {
@@ -206,7 +328,7 @@ func (x Removal) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Removal.Descriptor instead.
 func (Removal) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
 // OperationKind says what an operation does.
@@ -225,6 +347,10 @@ const (
 	OperationKind_OPERATION_KIND_DELETE_REPLICA OperationKind = 4
 	// Verifies one copy.
 	OperationKind_OPERATION_KIND_VERIFY OperationKind = 5
+	// Brings data into the staging area for a later import.
+	OperationKind_OPERATION_KIND_STAGE OperationKind = 6
+	// Takes over a copy that somebody else has made in a store.
+	OperationKind_OPERATION_KIND_ADOPT OperationKind = 7
 )
 
 // Enum value maps for OperationKind.
@@ -236,6 +362,8 @@ var (
 		3: "OPERATION_KIND_DELETE_IMAGE",
 		4: "OPERATION_KIND_DELETE_REPLICA",
 		5: "OPERATION_KIND_VERIFY",
+		6: "OPERATION_KIND_STAGE",
+		7: "OPERATION_KIND_ADOPT",
 	}
 	OperationKind_value = map[string]int32{
 		"OPERATION_KIND_UNSPECIFIED":    0,
@@ -244,6 +372,8 @@ var (
 		"OPERATION_KIND_DELETE_IMAGE":   3,
 		"OPERATION_KIND_DELETE_REPLICA": 4,
 		"OPERATION_KIND_VERIFY":         5,
+		"OPERATION_KIND_STAGE":          6,
+		"OPERATION_KIND_ADOPT":          7,
 	}
 )
 
@@ -258,11 +388,11 @@ func (x OperationKind) String() string {
 }
 
 func (OperationKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[3].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[5].Descriptor()
 }
 
 func (OperationKind) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[3]
+	return &file_atoll_store_v1_store_proto_enumTypes[5]
 }
 
 func (x OperationKind) Number() protoreflect.EnumNumber {
@@ -271,7 +401,7 @@ func (x OperationKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationKind.Descriptor instead.
 func (OperationKind) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
 // OperationState is where an operation stands.
@@ -319,11 +449,11 @@ func (x OperationState) String() string {
 }
 
 func (OperationState) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[4].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[6].Descriptor()
 }
 
 func (OperationState) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[4]
+	return &file_atoll_store_v1_store_proto_enumTypes[6]
 }
 
 func (x OperationState) Number() protoreflect.EnumNumber {
@@ -332,7 +462,80 @@ func (x OperationState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationState.Descriptor instead.
 func (OperationState) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+}
+
+// Member is one project that an image is shared with.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Project id.
+	ProjectId string `protobuf:"bytes,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What the project said.
+	Status MemberStatus `protobuf:"varint,2,opt,name=status,proto3,enum=atoll.store.v1.MemberStatus" json:"status,omitempty"`
+	// When it was added.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When its status last changed.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Member) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *Member) GetStatus() MemberStatus {
+	if x != nil {
+		return x.Status
+	}
+	return MemberStatus_MEMBER_STATUS_UNSPECIFIED
+}
+
+func (x *Member) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Member) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
 }
 
 // Image is the record of one image.
@@ -364,13 +567,31 @@ type Image struct {
 	PublishTogether bool `protobuf:"varint,12,opt,name=publish_together,json=publishTogether,proto3" json:"publish_together,omitempty"`
 	// Status to go back to when a delete is refused.
 	StatusBeforeDelete ImageStatus `protobuf:"varint,13,opt,name=status_before_delete,json=statusBeforeDelete,proto3,enum=atoll.store.v1.ImageStatus" json:"status_before_delete,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Project that owns the image; empty: nobody, so that everybody sees it and only administrators change it.
+	Owner string `protobuf:"bytes,14,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Who sees it.
+	Visibility Visibility `protobuf:"varint,15,opt,name=visibility,proto3,enum=atoll.store.v1.Visibility" json:"visibility,omitempty"`
+	// Whether default lists leave it out.
+	Hidden bool `protobuf:"varint,16,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Tags, sorted.
+	Tags []string `protobuf:"bytes,17,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Smallest disk in GB that the image can be started on.
+	MinDiskGb int32 `protobuf:"varint,18,opt,name=min_disk_gb,json=minDiskGb,proto3" json:"min_disk_gb,omitempty"`
+	// Smallest memory in MB that the image can be started with.
+	MinRamMb int32 `protobuf:"varint,19,opt,name=min_ram_mb,json=minRamMb,proto3" json:"min_ram_mb,omitempty"`
+	// Projects it is shared with, sorted by project.
+	Members []*Member `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
+	// Whether an administrator has forbidden to read the data. The copies stay.
+	Deactivated bool `protobuf:"varint,21,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
+	// Whether the content was staged before it is imported: a failed import leaves it there for the next one.
+	Staged        bool `protobuf:"varint,22,opt,name=staged,proto3" json:"staged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[0]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +603,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[0]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +616,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{0}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Image) GetId() string {
@@ -489,6 +710,69 @@ func (x *Image) GetStatusBeforeDelete() ImageStatus {
 	return ImageStatus_IMAGE_STATUS_UNSPECIFIED
 }
 
+func (x *Image) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Image) GetVisibility() Visibility {
+	if x != nil {
+		return x.Visibility
+	}
+	return Visibility_VISIBILITY_UNSPECIFIED
+}
+
+func (x *Image) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *Image) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Image) GetMinDiskGb() int32 {
+	if x != nil {
+		return x.MinDiskGb
+	}
+	return 0
+}
+
+func (x *Image) GetMinRamMb() int32 {
+	if x != nil {
+		return x.MinRamMb
+	}
+	return 0
+}
+
+func (x *Image) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Image) GetDeactivated() bool {
+	if x != nil {
+		return x.Deactivated
+	}
+	return false
+}
+
+func (x *Image) GetStaged() bool {
+	if x != nil {
+		return x.Staged
+	}
+	return false
+}
+
 // Content describes the bytes of an image.
 type Content struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -505,14 +789,18 @@ type Content struct {
 	// SHA-512 of the whole image in hex.
 	Sha512 string `protobuf:"bytes,6,opt,name=sha512,proto3" json:"sha512,omitempty"`
 	// Bytes that are not zero chunks.
-	DataBytes     int64 `protobuf:"varint,7,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"`
+	DataBytes int64 `protobuf:"varint,7,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"`
+	// Size of the disk that the data describes in bytes; 0 when unknown.
+	VirtualSizeBytes int64 `protobuf:"varint,8,opt,name=virtual_size_bytes,json=virtualSizeBytes,proto3" json:"virtual_size_bytes,omitempty"`
+	// Store whose copy was made by somebody else and is the source of this content; empty when the hub took the data in.
+	AdoptedFrom   string `protobuf:"bytes,9,opt,name=adopted_from,json=adoptedFrom,proto3" json:"adopted_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[1]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +812,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[1]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +825,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{1}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Content) GetId() string {
@@ -589,6 +877,20 @@ func (x *Content) GetDataBytes() int64 {
 	return 0
 }
 
+func (x *Content) GetVirtualSizeBytes() int64 {
+	if x != nil {
+		return x.VirtualSizeBytes
+	}
+	return 0
+}
+
+func (x *Content) GetAdoptedFrom() string {
+	if x != nil {
+		return x.AdoptedFrom
+	}
+	return ""
+}
+
 // Replica is the record of one copy.
 type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -634,13 +936,15 @@ type Replica struct {
 	ChunksDamaged int64 `protobuf:"varint,20,opt,name=chunks_damaged,json=chunksDamaged,proto3" json:"chunks_damaged,omitempty"`
 	// Why the latest verification could not be carried out.
 	VerifyMessage string `protobuf:"bytes,21,opt,name=verify_message,json=verifyMessage,proto3" json:"verify_message,omitempty"`
+	// The copy was made by somebody else, such as Nova; the site takes it over as it is and never writes it.
+	Adopted       bool `protobuf:"varint,22,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +956,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +969,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Replica) GetImageId() string {
@@ -815,6 +1119,13 @@ func (x *Replica) GetVerifyMessage() string {
 	return ""
 }
 
+func (x *Replica) GetAdopted() bool {
+	if x != nil {
+		return x.Adopted
+	}
+	return false
+}
+
 // Site is the record of one site.
 type Site struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -842,7 +1153,7 @@ type Site struct {
 
 func (x *Site) Reset() {
 	*x = Site{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1165,7 @@ func (x *Site) String() string {
 func (*Site) ProtoMessage() {}
 
 func (x *Site) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1178,7 @@ func (x *Site) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Site.ProtoReflect.Descriptor instead.
 func (*Site) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Site) GetId() string {
@@ -948,7 +1259,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1271,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1284,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Certificate) GetSerial() string {
@@ -1016,7 +1327,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1339,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1352,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Store) GetId() string {
@@ -1108,13 +1419,19 @@ type Operation struct {
 	Undoing OperationState `protobuf:"varint,12,opt,name=undoing,proto3,enum=atoll.store.v1.OperationState" json:"undoing,omitempty"`
 	// verify_generation it waits for.
 	VerifyGeneration uint64 `protobuf:"varint,13,opt,name=verify_generation,json=verifyGeneration,proto3" json:"verify_generation,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Who asked for it.
+	Requester *Requester `protobuf:"bytes,14,opt,name=requester,proto3" json:"requester,omitempty"`
+	// Way of the Image API in which it was asked for, such as "copy-image"; empty for requests of the gRPC API.
+	Method string `protobuf:"bytes,15,opt,name=method,proto3" json:"method,omitempty"`
+	// Digests that the caller says the data has; only for adoptions.
+	Expected      *Expected `protobuf:"bytes,16,opt,name=expected,proto3" json:"expected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1443,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1456,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Operation) GetId() string {
@@ -1233,6 +1550,146 @@ func (x *Operation) GetVerifyGeneration() uint64 {
 	return 0
 }
 
+func (x *Operation) GetRequester() *Requester {
+	if x != nil {
+		return x.Requester
+	}
+	return nil
+}
+
+func (x *Operation) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Operation) GetExpected() *Expected {
+	if x != nil {
+		return x.Expected
+	}
+	return nil
+}
+
+// Requester is who asked for an operation.
+type Requester struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// User id.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Project id.
+	ProjectId string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Id of the request.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Requester) Reset() {
+	*x = Requester{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Requester) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Requester) ProtoMessage() {}
+
+func (x *Requester) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Requester.ProtoReflect.Descriptor instead.
+func (*Requester) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Requester) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Requester) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *Requester) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Expected is the digest that a caller says some data has.
+type Expected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Algorithm: "md5", "sha1", "sha256" or "sha512".
+	HashAlgo string `protobuf:"bytes,1,opt,name=hash_algo,json=hashAlgo,proto3" json:"hash_algo,omitempty"`
+	// Digest in lower-case hex.
+	HashValue     string `protobuf:"bytes,2,opt,name=hash_value,json=hashValue,proto3" json:"hash_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expected) Reset() {
+	*x = Expected{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expected) ProtoMessage() {}
+
+func (x *Expected) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expected.ProtoReflect.Descriptor instead.
+func (*Expected) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Expected) GetHashAlgo() string {
+	if x != nil {
+		return x.HashAlgo
+	}
+	return ""
+}
+
+func (x *Expected) GetHashValue() string {
+	if x != nil {
+		return x.HashValue
+	}
+	return ""
+}
+
 // OperationStore is the part of an operation in one store.
 type OperationStore struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1252,7 +1709,7 @@ type OperationStore struct {
 
 func (x *OperationStore) Reset() {
 	*x = OperationStore{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1721,7 @@ func (x *OperationStore) String() string {
 func (*OperationStore) ProtoMessage() {}
 
 func (x *OperationStore) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1734,7 @@ func (x *OperationStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationStore.ProtoReflect.Descriptor instead.
 func (*OperationStore) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OperationStore) GetStoreId() string {
@@ -1330,7 +1787,7 @@ type OperationError struct {
 
 func (x *OperationError) Reset() {
 	*x = OperationError{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1799,7 @@ func (x *OperationError) String() string {
 func (*OperationError) ProtoMessage() {}
 
 func (x *OperationError) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1812,7 @@ func (x *OperationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationError.ProtoReflect.Descriptor instead.
 func (*OperationError) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OperationError) GetCode() int32 {
@@ -1387,14 +1844,16 @@ type Source struct {
 	// Whether all bytes are in the staging area.
 	Complete bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
 	// Content being filled.
-	ContentId     string `protobuf:"bytes,3,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
+	ContentId string `protobuf:"bytes,3,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
+	// Whether the caller waits for the data to be stored: the Image API calls such an image saving, not importing.
+	Direct        bool `protobuf:"varint,4,opt,name=direct,proto3" json:"direct,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1865,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1878,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Source) GetUri() string {
@@ -1443,11 +1902,26 @@ func (x *Source) GetContentId() string {
 	return ""
 }
 
+func (x *Source) GetDirect() bool {
+	if x != nil {
+		return x.Direct
+	}
+	return false
+}
+
 var File_atoll_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1aatoll/store/v1/store.proto\x12\x0eatoll.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x05\n" +
+	"\x1aatoll/store/v1/store.proto\x12\x0eatoll.store.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n" +
+	"\x06Member\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x01 \x01(\tR\tprojectId\x124\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x1c.atoll.store.v1.MemberStatusR\x06status\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xc4\a\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
@@ -1467,10 +1941,22 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	" \x01(\v2\x17.atoll.store.v1.ContentR\acontent\x12#\n" +
 	"\rfailed_stores\x18\v \x03(\tR\ffailedStores\x12)\n" +
 	"\x10publish_together\x18\f \x01(\bR\x0fpublishTogether\x12M\n" +
-	"\x14status_before_delete\x18\r \x01(\x0e2\x1b.atoll.store.v1.ImageStatusR\x12statusBeforeDelete\x1a=\n" +
+	"\x14status_before_delete\x18\r \x01(\x0e2\x1b.atoll.store.v1.ImageStatusR\x12statusBeforeDelete\x12\x14\n" +
+	"\x05owner\x18\x0e \x01(\tR\x05owner\x12:\n" +
+	"\n" +
+	"visibility\x18\x0f \x01(\x0e2\x1a.atoll.store.v1.VisibilityR\n" +
+	"visibility\x12\x16\n" +
+	"\x06hidden\x18\x10 \x01(\bR\x06hidden\x12\x12\n" +
+	"\x04tags\x18\x11 \x03(\tR\x04tags\x12\x1e\n" +
+	"\vmin_disk_gb\x18\x12 \x01(\x05R\tminDiskGb\x12\x1c\n" +
+	"\n" +
+	"min_ram_mb\x18\x13 \x01(\x05R\bminRamMb\x120\n" +
+	"\amembers\x18\x14 \x03(\v2\x16.atoll.store.v1.MemberR\amembers\x12 \n" +
+	"\vdeactivated\x18\x15 \x01(\bR\vdeactivated\x12\x16\n" +
+	"\x06staged\x18\x16 \x01(\bR\x06staged\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x02\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
@@ -1480,7 +1966,9 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x03md5\x18\x05 \x01(\tR\x03md5\x12\x16\n" +
 	"\x06sha512\x18\x06 \x01(\tR\x06sha512\x12\x1d\n" +
 	"\n" +
-	"data_bytes\x18\a \x01(\x03R\tdataBytes\"\xff\x06\n" +
+	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
+	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\x99\a\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -1509,7 +1997,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\vverify_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"verifyTime\x12%\n" +
 	"\x0echunks_damaged\x18\x14 \x01(\x03R\rchunksDamaged\x12%\n" +
-	"\x0everify_message\x18\x15 \x01(\tR\rverifyMessage\"\xbb\x03\n" +
+	"\x0everify_message\x18\x15 \x01(\tR\rverifyMessage\x12\x18\n" +
+	"\aadopted\x18\x16 \x01(\bR\aadopted\"\xbb\x03\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -1531,7 +2020,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\asite_id\x18\x02 \x01(\tR\x06siteId\x12\x16\n" +
 	"\x06driver\x18\x03 \x01(\tR\x06driver\x12\x12\n" +
 	"\x04fsid\x18\x04 \x01(\tR\x04fsid\x12\x12\n" +
-	"\x04pool\x18\x05 \x01(\tR\x04pool\"\xd8\x04\n" +
+	"\x04pool\x18\x05 \x01(\tR\x04pool\"\xdf\x05\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1d.atoll.store.v1.OperationKindR\x04kind\x12\x19\n" +
@@ -1547,7 +2036,20 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	" \x01(\v2\x16.atoll.store.v1.SourceR\x06source\x12\x14\n" +
 	"\x05notes\x18\v \x03(\tR\x05notes\x128\n" +
 	"\aundoing\x18\f \x01(\x0e2\x1e.atoll.store.v1.OperationStateR\aundoing\x12+\n" +
-	"\x11verify_generation\x18\r \x01(\x04R\x10verifyGeneration\"\xc9\x01\n" +
+	"\x11verify_generation\x18\r \x01(\x04R\x10verifyGeneration\x127\n" +
+	"\trequester\x18\x0e \x01(\v2\x19.atoll.store.v1.RequesterR\trequester\x12\x16\n" +
+	"\x06method\x18\x0f \x01(\tR\x06method\x124\n" +
+	"\bexpected\x18\x10 \x01(\v2\x18.atoll.store.v1.ExpectedR\bexpected\"b\n" +
+	"\tRequester\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tR\tprojectId\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"F\n" +
+	"\bExpected\x12\x1b\n" +
+	"\thash_algo\x18\x01 \x01(\tR\bhashAlgo\x12\x1d\n" +
+	"\n" +
+	"hash_value\x18\x02 \x01(\tR\thashValue\"\xc9\x01\n" +
 	"\x0eOperationStore\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1e.atoll.store.v1.OperationStateR\x05state\x124\n" +
@@ -1557,19 +2059,33 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0eOperationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"U\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"m\n" +
 	"\x06Source\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
 	"\n" +
-	"content_id\x18\x03 \x01(\tR\tcontentId*\xae\x01\n" +
+	"content_id\x18\x03 \x01(\tR\tcontentId\x12\x16\n" +
+	"\x06direct\x18\x04 \x01(\bR\x06direct*\xca\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
 	"\x16IMAGE_STATUS_IMPORTING\x10\x02\x12\x17\n" +
 	"\x13IMAGE_STATUS_ACTIVE\x10\x03\x12\x19\n" +
 	"\x15IMAGE_STATUS_DELETING\x10\x04\x12\x18\n" +
-	"\x14IMAGE_STATUS_DELETED\x10\x05*\xd5\x01\n" +
+	"\x14IMAGE_STATUS_DELETED\x10\x05\x12\x1a\n" +
+	"\x16IMAGE_STATUS_UPLOADING\x10\x06*\x88\x01\n" +
+	"\n" +
+	"Visibility\x12\x1a\n" +
+	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12VISIBILITY_PRIVATE\x10\x01\x12\x15\n" +
+	"\x11VISIBILITY_SHARED\x10\x02\x12\x18\n" +
+	"\x14VISIBILITY_COMMUNITY\x10\x03\x12\x15\n" +
+	"\x11VISIBILITY_PUBLIC\x10\x04*\x80\x01\n" +
+	"\fMemberStatus\x12\x1d\n" +
+	"\x19MEMBER_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15MEMBER_STATUS_PENDING\x10\x01\x12\x1a\n" +
+	"\x16MEMBER_STATUS_ACCEPTED\x10\x02\x12\x1a\n" +
+	"\x16MEMBER_STATUS_REJECTED\x10\x03*\xd5\x01\n" +
 	"\fReplicaPhase\x12\x1d\n" +
 	"\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REPLICA_PHASE_PENDING\x10\x01\x12\x1e\n" +
@@ -1581,14 +2097,16 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\aRemoval\x12\x17\n" +
 	"\x13REMOVAL_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10REMOVAL_CHECKING\x10\x01\x12\x13\n" +
-	"\x0fREMOVAL_DECIDED\x10\x02*\xc2\x01\n" +
+	"\x0fREMOVAL_DECIDED\x10\x02*\xf6\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OPERATION_KIND_IMPORT\x10\x01\x12\x17\n" +
 	"\x13OPERATION_KIND_COPY\x10\x02\x12\x1f\n" +
 	"\x1bOPERATION_KIND_DELETE_IMAGE\x10\x03\x12!\n" +
 	"\x1dOPERATION_KIND_DELETE_REPLICA\x10\x04\x12\x19\n" +
-	"\x15OPERATION_KIND_VERIFY\x10\x05*\xa8\x01\n" +
+	"\x15OPERATION_KIND_VERIFY\x10\x05\x12\x18\n" +
+	"\x14OPERATION_KIND_STAGE\x10\x06\x12\x18\n" +
+	"\x14OPERATION_KIND_ADOPT\x10\a*\xa8\x01\n" +
 	"\x0eOperationState\x12\x1f\n" +
 	"\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17OPERATION_STATE_RUNNING\x10\x01\x12\x1d\n" +
@@ -1610,61 +2128,73 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_atoll_store_v1_store_proto_rawDescData
 }
 
-var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
-	(ReplicaPhase)(0),             // 1: atoll.store.v1.ReplicaPhase
-	(Removal)(0),                  // 2: atoll.store.v1.Removal
-	(OperationKind)(0),            // 3: atoll.store.v1.OperationKind
-	(OperationState)(0),           // 4: atoll.store.v1.OperationState
-	(*Image)(nil),                 // 5: atoll.store.v1.Image
-	(*Content)(nil),               // 6: atoll.store.v1.Content
-	(*Replica)(nil),               // 7: atoll.store.v1.Replica
-	(*Site)(nil),                  // 8: atoll.store.v1.Site
-	(*Certificate)(nil),           // 9: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 10: atoll.store.v1.Store
-	(*Operation)(nil),             // 11: atoll.store.v1.Operation
-	(*OperationStore)(nil),        // 12: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 13: atoll.store.v1.OperationError
-	(*Source)(nil),                // 14: atoll.store.v1.Source
-	nil,                           // 15: atoll.store.v1.Image.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(Visibility)(0),               // 1: atoll.store.v1.Visibility
+	(MemberStatus)(0),             // 2: atoll.store.v1.MemberStatus
+	(ReplicaPhase)(0),             // 3: atoll.store.v1.ReplicaPhase
+	(Removal)(0),                  // 4: atoll.store.v1.Removal
+	(OperationKind)(0),            // 5: atoll.store.v1.OperationKind
+	(OperationState)(0),           // 6: atoll.store.v1.OperationState
+	(*Member)(nil),                // 7: atoll.store.v1.Member
+	(*Image)(nil),                 // 8: atoll.store.v1.Image
+	(*Content)(nil),               // 9: atoll.store.v1.Content
+	(*Replica)(nil),               // 10: atoll.store.v1.Replica
+	(*Site)(nil),                  // 11: atoll.store.v1.Site
+	(*Certificate)(nil),           // 12: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 13: atoll.store.v1.Store
+	(*Operation)(nil),             // 14: atoll.store.v1.Operation
+	(*Requester)(nil),             // 15: atoll.store.v1.Requester
+	(*Expected)(nil),              // 16: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 17: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 18: atoll.store.v1.OperationError
+	(*Source)(nil),                // 19: atoll.store.v1.Source
+	nil,                           // 20: atoll.store.v1.Image.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
-	0,  // 0: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	16, // 1: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	16, // 2: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	15, // 3: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
-	6,  // 4: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
-	0,  // 5: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
-	1,  // 6: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
-	2,  // 7: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
-	1,  // 8: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	16, // 9: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	16, // 10: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	16, // 11: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	16, // 12: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	16, // 13: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	16, // 14: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	9,  // 15: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	16, // 16: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	16, // 17: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 18: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	4,  // 19: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	16, // 20: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	16, // 21: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	12, // 22: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	13, // 23: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	14, // 24: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	4,  // 25: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	4,  // 26: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	13, // 27: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
+	21, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	21, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
+	21, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	21, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	20, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	9,  // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
+	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
+	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
+	7,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
+	3,  // 11: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
+	4,  // 12: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
+	3,  // 13: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
+	21, // 14: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	21, // 15: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	21, // 16: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	21, // 17: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	21, // 18: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	21, // 19: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	12, // 20: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	21, // 21: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	21, // 22: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 23: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	6,  // 24: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	21, // 25: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	21, // 26: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	17, // 27: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	18, // 28: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	19, // 29: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	6,  // 30: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	15, // 31: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	16, // 32: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 33: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	18, // 34: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -1677,8 +2207,8 @@ func file_atoll_store_v1_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   11,
+			NumEnums:      7,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
