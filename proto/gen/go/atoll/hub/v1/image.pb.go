@@ -313,7 +313,8 @@ type Image struct {
 	ImportingToStores []string `protobuf:"bytes,15,rep,name=importing_to_stores,json=importingToStores,proto3" json:"importing_to_stores,omitempty"`
 	// Stores whose fill failed (os_glance_failed_import), sorted. Output only.
 	FailedImport []string `protobuf:"bytes,16,rep,name=failed_import,json=failedImport,proto3" json:"failed_import,omitempty"`
-	// Where the copies are, one entry per store in `stores`, the central store first. Output only.
+	// Where the copies are, one entry per store in `stores`: the caller's own site first, then the central store. Empty for
+	// callers who may not see locations. Output only.
 	Locations []*Location `protobuf:"bytes,17,rep,name=locations,proto3" json:"locations,omitempty"`
 	// Free-form properties; keys at most 255 characters, names starting with os_glance_ are reserved.
 	Properties map[string]string `protobuf:"bytes,18,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

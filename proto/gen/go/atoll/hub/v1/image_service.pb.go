@@ -146,7 +146,8 @@ func (x *StoreSelection) GetAllMustSucceed() bool {
 // CreateImageRequest is the request of CreateImage.
 type CreateImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The record to create; only id, name, disk_format, container_format, properties and protected are read.
+	// The record to create; what is output only is not read. Without disk_format and container_format it is for raw and bare
+	// data.
 	Image         *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -335,7 +336,19 @@ type ListImagesRequest struct {
 	// Token of the previous answer; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only images with this name; empty means all.
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Only images of this project; empty means all.
+	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Only images of this visibility. Without it the list leaves out community images of other projects.
+	Visibility Visibility `protobuf:"varint,5,opt,name=visibility,proto3,enum=atoll.hub.v1.Visibility" json:"visibility,omitempty"`
+	// Only images in this status.
+	Status ImageStatus `protobuf:"varint,6,opt,name=status,proto3,enum=atoll.hub.v1.ImageStatus" json:"status,omitempty"`
+	// Only images with all of these tags.
+	Tags []string `protobuf:"bytes,7,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Images that were shared with the caller are listed when it has said this to them; accepted unless given.
+	MemberStatus MemberStatus `protobuf:"varint,8,opt,name=member_status,json=memberStatus,proto3,enum=atoll.hub.v1.MemberStatus" json:"member_status,omitempty"`
+	// Also hidden images.
+	IncludeHidden bool `protobuf:"varint,9,opt,name=include_hidden,json=includeHidden,proto3" json:"include_hidden,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +402,48 @@ func (x *ListImagesRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *ListImagesRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ListImagesRequest) GetVisibility() Visibility {
+	if x != nil {
+		return x.Visibility
+	}
+	return Visibility_VISIBILITY_UNSPECIFIED
+}
+
+func (x *ListImagesRequest) GetStatus() ImageStatus {
+	if x != nil {
+		return x.Status
+	}
+	return ImageStatus_IMAGE_STATUS_UNSPECIFIED
+}
+
+func (x *ListImagesRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ListImagesRequest) GetMemberStatus() MemberStatus {
+	if x != nil {
+		return x.MemberStatus
+	}
+	return MemberStatus_MEMBER_STATUS_UNSPECIFIED
+}
+
+func (x *ListImagesRequest) GetIncludeHidden() bool {
+	if x != nil {
+		return x.IncludeHidden
+	}
+	return false
 }
 
 // ListImagesResponse is the answer of ListImages.
@@ -451,7 +506,8 @@ type UpdateImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// New values; id is required. A non-empty etag must match the stored one.
 	Image *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
-	// Fields to change: name, protected, properties. Empty means all fields that are set.
+	// Fields to change: name, protected, properties, owner, visibility, hidden, tags, min_disk_gb, min_ram_mb, and before the
+	// image has data disk_format and container_format. Empty means all fields that are set.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -642,12 +698,14 @@ func (x *DeleteImageResponse) GetOperation() *Operation {
 // ImportImageRequest is the request of ImportImage.
 type ImportImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Image UUID; the image must be queued.
+	// Image UUID; the image must be queued, or uploading when staged is set.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// http or https URL of the data.
+	// http or https URL of the data; empty when staged is set.
 	Uri string `protobuf:"bytes,2,opt,name=uri,proto3" json:"uri,omitempty"`
 	// Stores to fill.
-	Target        *StoreSelection `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	Target *StoreSelection `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// Import what StageImage has brought in. When the import fails the data stays and can be imported again.
+	Staged        bool `protobuf:"varint,4,opt,name=staged,proto3" json:"staged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +759,13 @@ func (x *ImportImageRequest) GetTarget() *StoreSelection {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *ImportImageRequest) GetStaged() bool {
+	if x != nil {
+		return x.Staged
+	}
+	return false
 }
 
 // ImportImageResponse is the answer of ImportImage.
@@ -946,6 +1011,938 @@ func (x *UploadImageResponse) GetOperation() *Operation {
 	return nil
 }
 
+// StageImageRequest is one message of StageImage: a header first, then data.
+type StageImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What this message carries.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*StageImageRequest_Header
+	//	*StageImageRequest_Data
+	Part          isStageImageRequest_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageImageRequest) Reset() {
+	*x = StageImageRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageImageRequest) ProtoMessage() {}
+
+func (x *StageImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageImageRequest.ProtoReflect.Descriptor instead.
+func (*StageImageRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *StageImageRequest) GetPart() isStageImageRequest_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *StageImageRequest) GetHeader() *StageHeader {
+	if x != nil {
+		if x, ok := x.Part.(*StageImageRequest_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *StageImageRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*StageImageRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isStageImageRequest_Part interface {
+	isStageImageRequest_Part()
+}
+
+type StageImageRequest_Header struct {
+	// First message of the stream.
+	Header *StageHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type StageImageRequest_Data struct {
+	// The next bytes of the image, at most 2 MiB.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*StageImageRequest_Header) isStageImageRequest_Part() {}
+
+func (*StageImageRequest_Data) isStageImageRequest_Part() {}
+
+// StageHeader starts the staging of data.
+type StageHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID; the image must be queued.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Number of bytes that follow; 0 means unknown. A different number of bytes fails the call.
+	SizeBytes     int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageHeader) Reset() {
+	*x = StageHeader{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageHeader) ProtoMessage() {}
+
+func (x *StageHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageHeader.ProtoReflect.Descriptor instead.
+func (*StageHeader) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StageHeader) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *StageHeader) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// StageImageResponse is the answer of StageImage.
+type StageImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image with its data staged, in status uploading.
+	Image         *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageImageResponse) Reset() {
+	*x = StageImageResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageImageResponse) ProtoMessage() {}
+
+func (x *StageImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageImageResponse.ProtoReflect.Descriptor instead.
+func (*StageImageResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StageImageResponse) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// DataDigest is the digest that a caller says some data has.
+type DataDigest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "md5", "sha1", "sha256" or "sha512".
+	Algorithm string `protobuf:"bytes,1,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// Digest in hex.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DataDigest) Reset() {
+	*x = DataDigest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DataDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DataDigest) ProtoMessage() {}
+
+func (x *DataDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DataDigest.ProtoReflect.Descriptor instead.
+func (*DataDigest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DataDigest) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *DataDigest) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// AdoptLocationRequest is the request of AdoptLocation.
+type AdoptLocationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID; the image must be queued.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// rbd://FSID/POOL/IMAGE-UUID/snap in the cluster and pool of a registered store; the third part is the image's UUID.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// What the data must have for the image to become active. Absent: the image is active at once and its digests follow.
+	Expected      *DataDigest `protobuf:"bytes,3,opt,name=expected,proto3" json:"expected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptLocationRequest) Reset() {
+	*x = AdoptLocationRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptLocationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptLocationRequest) ProtoMessage() {}
+
+func (x *AdoptLocationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptLocationRequest.ProtoReflect.Descriptor instead.
+func (*AdoptLocationRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AdoptLocationRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AdoptLocationRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *AdoptLocationRequest) GetExpected() *DataDigest {
+	if x != nil {
+		return x.Expected
+	}
+	return nil
+}
+
+// AdoptLocationResponse is the answer of AdoptLocation.
+type AdoptLocationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The running adoption.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptLocationResponse) Reset() {
+	*x = AdoptLocationResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptLocationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptLocationResponse) ProtoMessage() {}
+
+func (x *AdoptLocationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptLocationResponse.ProtoReflect.Descriptor instead.
+func (*AdoptLocationResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AdoptLocationResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// DeactivateImageRequest is the request of DeactivateImage.
+type DeactivateImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID; the image must be active.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivateImageRequest) Reset() {
+	*x = DeactivateImageRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivateImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivateImageRequest) ProtoMessage() {}
+
+func (x *DeactivateImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivateImageRequest.ProtoReflect.Descriptor instead.
+func (*DeactivateImageRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeactivateImageRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// DeactivateImageResponse is the answer of DeactivateImage.
+type DeactivateImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image after the change.
+	Image         *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivateImageResponse) Reset() {
+	*x = DeactivateImageResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivateImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivateImageResponse) ProtoMessage() {}
+
+func (x *DeactivateImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivateImageResponse.ProtoReflect.Descriptor instead.
+func (*DeactivateImageResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeactivateImageResponse) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// ReactivateImageRequest is the request of ReactivateImage.
+type ReactivateImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID; the image must be active.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReactivateImageRequest) Reset() {
+	*x = ReactivateImageRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReactivateImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReactivateImageRequest) ProtoMessage() {}
+
+func (x *ReactivateImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReactivateImageRequest.ProtoReflect.Descriptor instead.
+func (*ReactivateImageRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReactivateImageRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReactivateImageResponse is the answer of ReactivateImage.
+type ReactivateImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image after the change.
+	Image         *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReactivateImageResponse) Reset() {
+	*x = ReactivateImageResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReactivateImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReactivateImageResponse) ProtoMessage() {}
+
+func (x *ReactivateImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReactivateImageResponse.ProtoReflect.Descriptor instead.
+func (*ReactivateImageResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReactivateImageResponse) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// AddMemberRequest is the request of AddMember.
+type AddMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Project to share it with.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberRequest) Reset() {
+	*x = AddMemberRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberRequest) ProtoMessage() {}
+
+func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
+func (*AddMemberRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AddMemberRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *AddMemberRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// AddMemberResponse is the answer of AddMember.
+type AddMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new member, in status pending.
+	Member        *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberResponse) Reset() {
+	*x = AddMemberResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberResponse) ProtoMessage() {}
+
+func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
+func (*AddMemberResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AddMemberResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+// ListMembersRequest is the request of ListMembers.
+type ListMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId       string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListMembersRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// ListMembersResponse is the answer of ListMembers.
+type ListMembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The members; their number is limited, so there are no pages.
+	Members       []*Member `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersResponse) Reset() {
+	*x = ListMembersResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersResponse) ProtoMessage() {}
+
+func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListMembersResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListMembersResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// UpdateMemberRequest is the request of UpdateMember.
+type UpdateMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Project that speaks; empty means the caller's.
+	ProjectId string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What it says.
+	Status        MemberStatus `protobuf:"varint,3,opt,name=status,proto3,enum=atoll.hub.v1.MemberStatus" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateMemberRequest) Reset() {
+	*x = UpdateMemberRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateMemberRequest) ProtoMessage() {}
+
+func (x *UpdateMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateMemberRequest.ProtoReflect.Descriptor instead.
+func (*UpdateMemberRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UpdateMemberRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *UpdateMemberRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *UpdateMemberRequest) GetStatus() MemberStatus {
+	if x != nil {
+		return x.Status
+	}
+	return MemberStatus_MEMBER_STATUS_UNSPECIFIED
+}
+
+// UpdateMemberResponse is the answer of UpdateMember.
+type UpdateMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member after the change.
+	Member        *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateMemberResponse) Reset() {
+	*x = UpdateMemberResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateMemberResponse) ProtoMessage() {}
+
+func (x *UpdateMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateMemberResponse.ProtoReflect.Descriptor instead.
+func (*UpdateMemberResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *UpdateMemberResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+// RemoveMemberRequest is the request of RemoveMember.
+type RemoveMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Project to stop sharing with.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RemoveMemberRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// RemoveMemberResponse is the answer of RemoveMember.
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{33}
+}
+
 // DownloadImageRequest is the request of DownloadImage.
 type DownloadImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -957,7 +1954,7 @@ type DownloadImageRequest struct {
 
 func (x *DownloadImageRequest) Reset() {
 	*x = DownloadImageRequest{}
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[16]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1966,7 @@ func (x *DownloadImageRequest) String() string {
 func (*DownloadImageRequest) ProtoMessage() {}
 
 func (x *DownloadImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[16]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1979,7 @@ func (x *DownloadImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadImageRequest.ProtoReflect.Descriptor instead.
 func (*DownloadImageRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{16}
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DownloadImageRequest) GetId() string {
@@ -1005,7 +2002,7 @@ type DownloadImageResponse struct {
 
 func (x *DownloadImageResponse) Reset() {
 	*x = DownloadImageResponse{}
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[17]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +2014,7 @@ func (x *DownloadImageResponse) String() string {
 func (*DownloadImageResponse) ProtoMessage() {}
 
 func (x *DownloadImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[17]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +2027,7 @@ func (x *DownloadImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadImageResponse.ProtoReflect.Descriptor instead.
 func (*DownloadImageResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{17}
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DownloadImageResponse) GetSizeBytes() int64 {
@@ -1058,7 +2055,7 @@ type WatchImagesRequest struct {
 
 func (x *WatchImagesRequest) Reset() {
 	*x = WatchImagesRequest{}
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[18]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +2067,7 @@ func (x *WatchImagesRequest) String() string {
 func (*WatchImagesRequest) ProtoMessage() {}
 
 func (x *WatchImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[18]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +2080,7 @@ func (x *WatchImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchImagesRequest.ProtoReflect.Descriptor instead.
 func (*WatchImagesRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{18}
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WatchImagesRequest) GetId() string {
@@ -1106,7 +2103,7 @@ type WatchImagesResponse struct {
 
 func (x *WatchImagesResponse) Reset() {
 	*x = WatchImagesResponse{}
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[19]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +2115,7 @@ func (x *WatchImagesResponse) String() string {
 func (*WatchImagesResponse) ProtoMessage() {}
 
 func (x *WatchImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[19]
+	mi := &file_atoll_hub_v1_image_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +2128,7 @@ func (x *WatchImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchImagesResponse.ProtoReflect.Descriptor instead.
 func (*WatchImagesResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{19}
+	return file_atoll_hub_v1_image_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchImagesResponse) GetEvent() WatchEvent {
@@ -1165,12 +2162,20 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"\x0fGetImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"=\n" +
 	"\x10GetImageResponse\x12)\n" +
-	"\x05image\x18\x01 \x01(\v2\x13.atoll.hub.v1.ImageR\x05image\"c\n" +
+	"\x05image\x18\x01 \x01(\v2\x13.atoll.hub.v1.ImageR\x05image\"\xe2\x02\n" +
 	"\x11ListImagesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"i\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x128\n" +
+	"\n" +
+	"visibility\x18\x05 \x01(\x0e2\x18.atoll.hub.v1.VisibilityR\n" +
+	"visibility\x121\n" +
+	"\x06status\x18\x06 \x01(\x0e2\x19.atoll.hub.v1.ImageStatusR\x06status\x12\x12\n" +
+	"\x04tags\x18\a \x03(\tR\x04tags\x12?\n" +
+	"\rmember_status\x18\b \x01(\x0e2\x1a.atoll.hub.v1.MemberStatusR\fmemberStatus\x12%\n" +
+	"\x0einclude_hidden\x18\t \x01(\bR\rincludeHidden\"i\n" +
 	"\x12ListImagesResponse\x12+\n" +
 	"\x06images\x18\x01 \x03(\v2\x13.atoll.hub.v1.ImageR\x06images\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"|\n" +
@@ -1183,11 +2188,12 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"\x12DeleteImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
 	"\x13DeleteImageResponse\x125\n" +
-	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"l\n" +
+	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"\x84\x01\n" +
 	"\x12ImportImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x124\n" +
-	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\"L\n" +
+	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\x12\x16\n" +
+	"\x06staged\x18\x04 \x01(\bR\x06staged\"L\n" +
 	"\x13ImportImageResponse\x125\n" +
 	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"h\n" +
 	"\x12UploadImageRequest\x124\n" +
@@ -1200,7 +2206,57 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x124\n" +
 	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\"L\n" +
 	"\x13UploadImageResponse\x125\n" +
-	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"&\n" +
+	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"f\n" +
+	"\x11StageImageRequest\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x19.atoll.hub.v1.StageHeaderH\x00R\x06header\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04part\"<\n" +
+	"\vStageHeader\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\"?\n" +
+	"\x12StageImageResponse\x12)\n" +
+	"\x05image\x18\x01 \x01(\v2\x13.atoll.hub.v1.ImageR\x05image\"@\n" +
+	"\n" +
+	"DataDigest\x12\x1c\n" +
+	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"n\n" +
+	"\x14AdoptLocationRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x124\n" +
+	"\bexpected\x18\x03 \x01(\v2\x18.atoll.hub.v1.DataDigestR\bexpected\"N\n" +
+	"\x15AdoptLocationResponse\x125\n" +
+	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"(\n" +
+	"\x16DeactivateImageRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"D\n" +
+	"\x17DeactivateImageResponse\x12)\n" +
+	"\x05image\x18\x01 \x01(\v2\x13.atoll.hub.v1.ImageR\x05image\"(\n" +
+	"\x16ReactivateImageRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"D\n" +
+	"\x17ReactivateImageResponse\x12)\n" +
+	"\x05image\x18\x01 \x01(\v2\x13.atoll.hub.v1.ImageR\x05image\"L\n" +
+	"\x10AddMemberRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tR\tprojectId\"A\n" +
+	"\x11AddMemberResponse\x12,\n" +
+	"\x06member\x18\x01 \x01(\v2\x14.atoll.hub.v1.MemberR\x06member\"/\n" +
+	"\x12ListMembersRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"E\n" +
+	"\x13ListMembersResponse\x12.\n" +
+	"\amembers\x18\x01 \x03(\v2\x14.atoll.hub.v1.MemberR\amembers\"\x83\x01\n" +
+	"\x13UpdateMemberRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tR\tprojectId\x122\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x1a.atoll.hub.v1.MemberStatusR\x06status\"D\n" +
+	"\x14UpdateMemberResponse\x12,\n" +
+	"\x06member\x18\x01 \x01(\v2\x14.atoll.hub.v1.MemberR\x06member\"O\n" +
+	"\x13RemoveMemberRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tR\tprojectId\"\x16\n" +
+	"\x14RemoveMemberResponse\"&\n" +
 	"\x14DownloadImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"J\n" +
 	"\x15DownloadImageResponse\x12\x1d\n" +
@@ -1217,18 +2273,27 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"\x17WATCH_EVENT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WATCH_EVENT_UPSERT\x10\x01\x12\x16\n" +
 	"\x12WATCH_EVENT_DELETE\x10\x02\x12\x16\n" +
-	"\x12WATCH_EVENT_SYNCED\x10\x032\x82\x06\n" +
+	"\x12WATCH_EVENT_SYNCED\x10\x032\xbf\v\n" +
 	"\fImageService\x12R\n" +
 	"\vCreateImage\x12 .atoll.hub.v1.CreateImageRequest\x1a!.atoll.hub.v1.CreateImageResponse\x12I\n" +
 	"\bGetImage\x12\x1d.atoll.hub.v1.GetImageRequest\x1a\x1e.atoll.hub.v1.GetImageResponse\x12O\n" +
 	"\n" +
 	"ListImages\x12\x1f.atoll.hub.v1.ListImagesRequest\x1a .atoll.hub.v1.ListImagesResponse\x12R\n" +
 	"\vUpdateImage\x12 .atoll.hub.v1.UpdateImageRequest\x1a!.atoll.hub.v1.UpdateImageResponse\x12R\n" +
-	"\vDeleteImage\x12 .atoll.hub.v1.DeleteImageRequest\x1a!.atoll.hub.v1.DeleteImageResponse\x12R\n" +
+	"\vDeleteImage\x12 .atoll.hub.v1.DeleteImageRequest\x1a!.atoll.hub.v1.DeleteImageResponse\x12^\n" +
+	"\x0fDeactivateImage\x12$.atoll.hub.v1.DeactivateImageRequest\x1a%.atoll.hub.v1.DeactivateImageResponse\x12^\n" +
+	"\x0fReactivateImage\x12$.atoll.hub.v1.ReactivateImageRequest\x1a%.atoll.hub.v1.ReactivateImageResponse\x12R\n" +
 	"\vImportImage\x12 .atoll.hub.v1.ImportImageRequest\x1a!.atoll.hub.v1.ImportImageResponse\x12T\n" +
-	"\vUploadImage\x12 .atoll.hub.v1.UploadImageRequest\x1a!.atoll.hub.v1.UploadImageResponse(\x01\x12Z\n" +
+	"\vUploadImage\x12 .atoll.hub.v1.UploadImageRequest\x1a!.atoll.hub.v1.UploadImageResponse(\x01\x12Q\n" +
+	"\n" +
+	"StageImage\x12\x1f.atoll.hub.v1.StageImageRequest\x1a .atoll.hub.v1.StageImageResponse(\x01\x12X\n" +
+	"\rAdoptLocation\x12\".atoll.hub.v1.AdoptLocationRequest\x1a#.atoll.hub.v1.AdoptLocationResponse\x12Z\n" +
 	"\rDownloadImage\x12\".atoll.hub.v1.DownloadImageRequest\x1a#.atoll.hub.v1.DownloadImageResponse0\x01\x12T\n" +
-	"\vWatchImages\x12 .atoll.hub.v1.WatchImagesRequest\x1a!.atoll.hub.v1.WatchImagesResponse0\x01B\xb3\x01\n" +
+	"\vWatchImages\x12 .atoll.hub.v1.WatchImagesRequest\x1a!.atoll.hub.v1.WatchImagesResponse0\x01\x12L\n" +
+	"\tAddMember\x12\x1e.atoll.hub.v1.AddMemberRequest\x1a\x1f.atoll.hub.v1.AddMemberResponse\x12R\n" +
+	"\vListMembers\x12 .atoll.hub.v1.ListMembersRequest\x1a!.atoll.hub.v1.ListMembersResponse\x12U\n" +
+	"\fUpdateMember\x12!.atoll.hub.v1.UpdateMemberRequest\x1a\".atoll.hub.v1.UpdateMemberResponse\x12U\n" +
+	"\fRemoveMember\x12!.atoll.hub.v1.RemoveMemberRequest\x1a\".atoll.hub.v1.RemoveMemberResponseB\xb3\x01\n" +
 	"\x10com.atoll.hub.v1B\x11ImageServiceProtoP\x01Z:github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1;hubv1\xa2\x02\x03AHX\xaa\x02\fAtoll.Hub.V1\xca\x02\fAtoll\\Hub\\V1\xe2\x02\x18Atoll\\Hub\\V1\\GPBMetadata\xea\x02\x0eAtoll::Hub::V1b\x06proto3"
 
 var (
@@ -1244,72 +2309,123 @@ func file_atoll_hub_v1_image_service_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_hub_v1_image_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_atoll_hub_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_atoll_hub_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_atoll_hub_v1_image_service_proto_goTypes = []any{
-	(WatchEvent)(0),               // 0: atoll.hub.v1.WatchEvent
-	(*StoreSelection)(nil),        // 1: atoll.hub.v1.StoreSelection
-	(*CreateImageRequest)(nil),    // 2: atoll.hub.v1.CreateImageRequest
-	(*CreateImageResponse)(nil),   // 3: atoll.hub.v1.CreateImageResponse
-	(*GetImageRequest)(nil),       // 4: atoll.hub.v1.GetImageRequest
-	(*GetImageResponse)(nil),      // 5: atoll.hub.v1.GetImageResponse
-	(*ListImagesRequest)(nil),     // 6: atoll.hub.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 7: atoll.hub.v1.ListImagesResponse
-	(*UpdateImageRequest)(nil),    // 8: atoll.hub.v1.UpdateImageRequest
-	(*UpdateImageResponse)(nil),   // 9: atoll.hub.v1.UpdateImageResponse
-	(*DeleteImageRequest)(nil),    // 10: atoll.hub.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),   // 11: atoll.hub.v1.DeleteImageResponse
-	(*ImportImageRequest)(nil),    // 12: atoll.hub.v1.ImportImageRequest
-	(*ImportImageResponse)(nil),   // 13: atoll.hub.v1.ImportImageResponse
-	(*UploadImageRequest)(nil),    // 14: atoll.hub.v1.UploadImageRequest
-	(*UploadHeader)(nil),          // 15: atoll.hub.v1.UploadHeader
-	(*UploadImageResponse)(nil),   // 16: atoll.hub.v1.UploadImageResponse
-	(*DownloadImageRequest)(nil),  // 17: atoll.hub.v1.DownloadImageRequest
-	(*DownloadImageResponse)(nil), // 18: atoll.hub.v1.DownloadImageResponse
-	(*WatchImagesRequest)(nil),    // 19: atoll.hub.v1.WatchImagesRequest
-	(*WatchImagesResponse)(nil),   // 20: atoll.hub.v1.WatchImagesResponse
-	(*Image)(nil),                 // 21: atoll.hub.v1.Image
-	(*fieldmaskpb.FieldMask)(nil), // 22: google.protobuf.FieldMask
-	(*Operation)(nil),             // 23: atoll.hub.v1.Operation
+	(WatchEvent)(0),                 // 0: atoll.hub.v1.WatchEvent
+	(*StoreSelection)(nil),          // 1: atoll.hub.v1.StoreSelection
+	(*CreateImageRequest)(nil),      // 2: atoll.hub.v1.CreateImageRequest
+	(*CreateImageResponse)(nil),     // 3: atoll.hub.v1.CreateImageResponse
+	(*GetImageRequest)(nil),         // 4: atoll.hub.v1.GetImageRequest
+	(*GetImageResponse)(nil),        // 5: atoll.hub.v1.GetImageResponse
+	(*ListImagesRequest)(nil),       // 6: atoll.hub.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),      // 7: atoll.hub.v1.ListImagesResponse
+	(*UpdateImageRequest)(nil),      // 8: atoll.hub.v1.UpdateImageRequest
+	(*UpdateImageResponse)(nil),     // 9: atoll.hub.v1.UpdateImageResponse
+	(*DeleteImageRequest)(nil),      // 10: atoll.hub.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),     // 11: atoll.hub.v1.DeleteImageResponse
+	(*ImportImageRequest)(nil),      // 12: atoll.hub.v1.ImportImageRequest
+	(*ImportImageResponse)(nil),     // 13: atoll.hub.v1.ImportImageResponse
+	(*UploadImageRequest)(nil),      // 14: atoll.hub.v1.UploadImageRequest
+	(*UploadHeader)(nil),            // 15: atoll.hub.v1.UploadHeader
+	(*UploadImageResponse)(nil),     // 16: atoll.hub.v1.UploadImageResponse
+	(*StageImageRequest)(nil),       // 17: atoll.hub.v1.StageImageRequest
+	(*StageHeader)(nil),             // 18: atoll.hub.v1.StageHeader
+	(*StageImageResponse)(nil),      // 19: atoll.hub.v1.StageImageResponse
+	(*DataDigest)(nil),              // 20: atoll.hub.v1.DataDigest
+	(*AdoptLocationRequest)(nil),    // 21: atoll.hub.v1.AdoptLocationRequest
+	(*AdoptLocationResponse)(nil),   // 22: atoll.hub.v1.AdoptLocationResponse
+	(*DeactivateImageRequest)(nil),  // 23: atoll.hub.v1.DeactivateImageRequest
+	(*DeactivateImageResponse)(nil), // 24: atoll.hub.v1.DeactivateImageResponse
+	(*ReactivateImageRequest)(nil),  // 25: atoll.hub.v1.ReactivateImageRequest
+	(*ReactivateImageResponse)(nil), // 26: atoll.hub.v1.ReactivateImageResponse
+	(*AddMemberRequest)(nil),        // 27: atoll.hub.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),       // 28: atoll.hub.v1.AddMemberResponse
+	(*ListMembersRequest)(nil),      // 29: atoll.hub.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),     // 30: atoll.hub.v1.ListMembersResponse
+	(*UpdateMemberRequest)(nil),     // 31: atoll.hub.v1.UpdateMemberRequest
+	(*UpdateMemberResponse)(nil),    // 32: atoll.hub.v1.UpdateMemberResponse
+	(*RemoveMemberRequest)(nil),     // 33: atoll.hub.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),    // 34: atoll.hub.v1.RemoveMemberResponse
+	(*DownloadImageRequest)(nil),    // 35: atoll.hub.v1.DownloadImageRequest
+	(*DownloadImageResponse)(nil),   // 36: atoll.hub.v1.DownloadImageResponse
+	(*WatchImagesRequest)(nil),      // 37: atoll.hub.v1.WatchImagesRequest
+	(*WatchImagesResponse)(nil),     // 38: atoll.hub.v1.WatchImagesResponse
+	(*Image)(nil),                   // 39: atoll.hub.v1.Image
+	(Visibility)(0),                 // 40: atoll.hub.v1.Visibility
+	(ImageStatus)(0),                // 41: atoll.hub.v1.ImageStatus
+	(MemberStatus)(0),               // 42: atoll.hub.v1.MemberStatus
+	(*fieldmaskpb.FieldMask)(nil),   // 43: google.protobuf.FieldMask
+	(*Operation)(nil),               // 44: atoll.hub.v1.Operation
+	(*Member)(nil),                  // 45: atoll.hub.v1.Member
 }
 var file_atoll_hub_v1_image_service_proto_depIdxs = []int32{
-	21, // 0: atoll.hub.v1.CreateImageRequest.image:type_name -> atoll.hub.v1.Image
-	21, // 1: atoll.hub.v1.CreateImageResponse.image:type_name -> atoll.hub.v1.Image
-	21, // 2: atoll.hub.v1.GetImageResponse.image:type_name -> atoll.hub.v1.Image
-	21, // 3: atoll.hub.v1.ListImagesResponse.images:type_name -> atoll.hub.v1.Image
-	21, // 4: atoll.hub.v1.UpdateImageRequest.image:type_name -> atoll.hub.v1.Image
-	22, // 5: atoll.hub.v1.UpdateImageRequest.update_mask:type_name -> google.protobuf.FieldMask
-	21, // 6: atoll.hub.v1.UpdateImageResponse.image:type_name -> atoll.hub.v1.Image
-	23, // 7: atoll.hub.v1.DeleteImageResponse.operation:type_name -> atoll.hub.v1.Operation
-	1,  // 8: atoll.hub.v1.ImportImageRequest.target:type_name -> atoll.hub.v1.StoreSelection
-	23, // 9: atoll.hub.v1.ImportImageResponse.operation:type_name -> atoll.hub.v1.Operation
-	15, // 10: atoll.hub.v1.UploadImageRequest.header:type_name -> atoll.hub.v1.UploadHeader
-	1,  // 11: atoll.hub.v1.UploadHeader.target:type_name -> atoll.hub.v1.StoreSelection
-	23, // 12: atoll.hub.v1.UploadImageResponse.operation:type_name -> atoll.hub.v1.Operation
-	0,  // 13: atoll.hub.v1.WatchImagesResponse.event:type_name -> atoll.hub.v1.WatchEvent
-	21, // 14: atoll.hub.v1.WatchImagesResponse.image:type_name -> atoll.hub.v1.Image
-	2,  // 15: atoll.hub.v1.ImageService.CreateImage:input_type -> atoll.hub.v1.CreateImageRequest
-	4,  // 16: atoll.hub.v1.ImageService.GetImage:input_type -> atoll.hub.v1.GetImageRequest
-	6,  // 17: atoll.hub.v1.ImageService.ListImages:input_type -> atoll.hub.v1.ListImagesRequest
-	8,  // 18: atoll.hub.v1.ImageService.UpdateImage:input_type -> atoll.hub.v1.UpdateImageRequest
-	10, // 19: atoll.hub.v1.ImageService.DeleteImage:input_type -> atoll.hub.v1.DeleteImageRequest
-	12, // 20: atoll.hub.v1.ImageService.ImportImage:input_type -> atoll.hub.v1.ImportImageRequest
-	14, // 21: atoll.hub.v1.ImageService.UploadImage:input_type -> atoll.hub.v1.UploadImageRequest
-	17, // 22: atoll.hub.v1.ImageService.DownloadImage:input_type -> atoll.hub.v1.DownloadImageRequest
-	19, // 23: atoll.hub.v1.ImageService.WatchImages:input_type -> atoll.hub.v1.WatchImagesRequest
-	3,  // 24: atoll.hub.v1.ImageService.CreateImage:output_type -> atoll.hub.v1.CreateImageResponse
-	5,  // 25: atoll.hub.v1.ImageService.GetImage:output_type -> atoll.hub.v1.GetImageResponse
-	7,  // 26: atoll.hub.v1.ImageService.ListImages:output_type -> atoll.hub.v1.ListImagesResponse
-	9,  // 27: atoll.hub.v1.ImageService.UpdateImage:output_type -> atoll.hub.v1.UpdateImageResponse
-	11, // 28: atoll.hub.v1.ImageService.DeleteImage:output_type -> atoll.hub.v1.DeleteImageResponse
-	13, // 29: atoll.hub.v1.ImageService.ImportImage:output_type -> atoll.hub.v1.ImportImageResponse
-	16, // 30: atoll.hub.v1.ImageService.UploadImage:output_type -> atoll.hub.v1.UploadImageResponse
-	18, // 31: atoll.hub.v1.ImageService.DownloadImage:output_type -> atoll.hub.v1.DownloadImageResponse
-	20, // 32: atoll.hub.v1.ImageService.WatchImages:output_type -> atoll.hub.v1.WatchImagesResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	39, // 0: atoll.hub.v1.CreateImageRequest.image:type_name -> atoll.hub.v1.Image
+	39, // 1: atoll.hub.v1.CreateImageResponse.image:type_name -> atoll.hub.v1.Image
+	39, // 2: atoll.hub.v1.GetImageResponse.image:type_name -> atoll.hub.v1.Image
+	40, // 3: atoll.hub.v1.ListImagesRequest.visibility:type_name -> atoll.hub.v1.Visibility
+	41, // 4: atoll.hub.v1.ListImagesRequest.status:type_name -> atoll.hub.v1.ImageStatus
+	42, // 5: atoll.hub.v1.ListImagesRequest.member_status:type_name -> atoll.hub.v1.MemberStatus
+	39, // 6: atoll.hub.v1.ListImagesResponse.images:type_name -> atoll.hub.v1.Image
+	39, // 7: atoll.hub.v1.UpdateImageRequest.image:type_name -> atoll.hub.v1.Image
+	43, // 8: atoll.hub.v1.UpdateImageRequest.update_mask:type_name -> google.protobuf.FieldMask
+	39, // 9: atoll.hub.v1.UpdateImageResponse.image:type_name -> atoll.hub.v1.Image
+	44, // 10: atoll.hub.v1.DeleteImageResponse.operation:type_name -> atoll.hub.v1.Operation
+	1,  // 11: atoll.hub.v1.ImportImageRequest.target:type_name -> atoll.hub.v1.StoreSelection
+	44, // 12: atoll.hub.v1.ImportImageResponse.operation:type_name -> atoll.hub.v1.Operation
+	15, // 13: atoll.hub.v1.UploadImageRequest.header:type_name -> atoll.hub.v1.UploadHeader
+	1,  // 14: atoll.hub.v1.UploadHeader.target:type_name -> atoll.hub.v1.StoreSelection
+	44, // 15: atoll.hub.v1.UploadImageResponse.operation:type_name -> atoll.hub.v1.Operation
+	18, // 16: atoll.hub.v1.StageImageRequest.header:type_name -> atoll.hub.v1.StageHeader
+	39, // 17: atoll.hub.v1.StageImageResponse.image:type_name -> atoll.hub.v1.Image
+	20, // 18: atoll.hub.v1.AdoptLocationRequest.expected:type_name -> atoll.hub.v1.DataDigest
+	44, // 19: atoll.hub.v1.AdoptLocationResponse.operation:type_name -> atoll.hub.v1.Operation
+	39, // 20: atoll.hub.v1.DeactivateImageResponse.image:type_name -> atoll.hub.v1.Image
+	39, // 21: atoll.hub.v1.ReactivateImageResponse.image:type_name -> atoll.hub.v1.Image
+	45, // 22: atoll.hub.v1.AddMemberResponse.member:type_name -> atoll.hub.v1.Member
+	45, // 23: atoll.hub.v1.ListMembersResponse.members:type_name -> atoll.hub.v1.Member
+	42, // 24: atoll.hub.v1.UpdateMemberRequest.status:type_name -> atoll.hub.v1.MemberStatus
+	45, // 25: atoll.hub.v1.UpdateMemberResponse.member:type_name -> atoll.hub.v1.Member
+	0,  // 26: atoll.hub.v1.WatchImagesResponse.event:type_name -> atoll.hub.v1.WatchEvent
+	39, // 27: atoll.hub.v1.WatchImagesResponse.image:type_name -> atoll.hub.v1.Image
+	2,  // 28: atoll.hub.v1.ImageService.CreateImage:input_type -> atoll.hub.v1.CreateImageRequest
+	4,  // 29: atoll.hub.v1.ImageService.GetImage:input_type -> atoll.hub.v1.GetImageRequest
+	6,  // 30: atoll.hub.v1.ImageService.ListImages:input_type -> atoll.hub.v1.ListImagesRequest
+	8,  // 31: atoll.hub.v1.ImageService.UpdateImage:input_type -> atoll.hub.v1.UpdateImageRequest
+	10, // 32: atoll.hub.v1.ImageService.DeleteImage:input_type -> atoll.hub.v1.DeleteImageRequest
+	23, // 33: atoll.hub.v1.ImageService.DeactivateImage:input_type -> atoll.hub.v1.DeactivateImageRequest
+	25, // 34: atoll.hub.v1.ImageService.ReactivateImage:input_type -> atoll.hub.v1.ReactivateImageRequest
+	12, // 35: atoll.hub.v1.ImageService.ImportImage:input_type -> atoll.hub.v1.ImportImageRequest
+	14, // 36: atoll.hub.v1.ImageService.UploadImage:input_type -> atoll.hub.v1.UploadImageRequest
+	17, // 37: atoll.hub.v1.ImageService.StageImage:input_type -> atoll.hub.v1.StageImageRequest
+	21, // 38: atoll.hub.v1.ImageService.AdoptLocation:input_type -> atoll.hub.v1.AdoptLocationRequest
+	35, // 39: atoll.hub.v1.ImageService.DownloadImage:input_type -> atoll.hub.v1.DownloadImageRequest
+	37, // 40: atoll.hub.v1.ImageService.WatchImages:input_type -> atoll.hub.v1.WatchImagesRequest
+	27, // 41: atoll.hub.v1.ImageService.AddMember:input_type -> atoll.hub.v1.AddMemberRequest
+	29, // 42: atoll.hub.v1.ImageService.ListMembers:input_type -> atoll.hub.v1.ListMembersRequest
+	31, // 43: atoll.hub.v1.ImageService.UpdateMember:input_type -> atoll.hub.v1.UpdateMemberRequest
+	33, // 44: atoll.hub.v1.ImageService.RemoveMember:input_type -> atoll.hub.v1.RemoveMemberRequest
+	3,  // 45: atoll.hub.v1.ImageService.CreateImage:output_type -> atoll.hub.v1.CreateImageResponse
+	5,  // 46: atoll.hub.v1.ImageService.GetImage:output_type -> atoll.hub.v1.GetImageResponse
+	7,  // 47: atoll.hub.v1.ImageService.ListImages:output_type -> atoll.hub.v1.ListImagesResponse
+	9,  // 48: atoll.hub.v1.ImageService.UpdateImage:output_type -> atoll.hub.v1.UpdateImageResponse
+	11, // 49: atoll.hub.v1.ImageService.DeleteImage:output_type -> atoll.hub.v1.DeleteImageResponse
+	24, // 50: atoll.hub.v1.ImageService.DeactivateImage:output_type -> atoll.hub.v1.DeactivateImageResponse
+	26, // 51: atoll.hub.v1.ImageService.ReactivateImage:output_type -> atoll.hub.v1.ReactivateImageResponse
+	13, // 52: atoll.hub.v1.ImageService.ImportImage:output_type -> atoll.hub.v1.ImportImageResponse
+	16, // 53: atoll.hub.v1.ImageService.UploadImage:output_type -> atoll.hub.v1.UploadImageResponse
+	19, // 54: atoll.hub.v1.ImageService.StageImage:output_type -> atoll.hub.v1.StageImageResponse
+	22, // 55: atoll.hub.v1.ImageService.AdoptLocation:output_type -> atoll.hub.v1.AdoptLocationResponse
+	36, // 56: atoll.hub.v1.ImageService.DownloadImage:output_type -> atoll.hub.v1.DownloadImageResponse
+	38, // 57: atoll.hub.v1.ImageService.WatchImages:output_type -> atoll.hub.v1.WatchImagesResponse
+	28, // 58: atoll.hub.v1.ImageService.AddMember:output_type -> atoll.hub.v1.AddMemberResponse
+	30, // 59: atoll.hub.v1.ImageService.ListMembers:output_type -> atoll.hub.v1.ListMembersResponse
+	32, // 60: atoll.hub.v1.ImageService.UpdateMember:output_type -> atoll.hub.v1.UpdateMemberResponse
+	34, // 61: atoll.hub.v1.ImageService.RemoveMember:output_type -> atoll.hub.v1.RemoveMemberResponse
+	45, // [45:62] is the sub-list for method output_type
+	28, // [28:45] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_image_service_proto_init() }
@@ -1323,13 +2439,17 @@ func file_atoll_hub_v1_image_service_proto_init() {
 		(*UploadImageRequest_Header)(nil),
 		(*UploadImageRequest_Data)(nil),
 	}
+	file_atoll_hub_v1_image_service_proto_msgTypes[16].OneofWrappers = []any{
+		(*StageImageRequest_Header)(nil),
+		(*StageImageRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_image_service_proto_rawDesc), len(file_atoll_hub_v1_image_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

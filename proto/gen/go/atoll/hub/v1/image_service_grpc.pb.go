@@ -19,15 +19,23 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ImageService_CreateImage_FullMethodName   = "/atoll.hub.v1.ImageService/CreateImage"
-	ImageService_GetImage_FullMethodName      = "/atoll.hub.v1.ImageService/GetImage"
-	ImageService_ListImages_FullMethodName    = "/atoll.hub.v1.ImageService/ListImages"
-	ImageService_UpdateImage_FullMethodName   = "/atoll.hub.v1.ImageService/UpdateImage"
-	ImageService_DeleteImage_FullMethodName   = "/atoll.hub.v1.ImageService/DeleteImage"
-	ImageService_ImportImage_FullMethodName   = "/atoll.hub.v1.ImageService/ImportImage"
-	ImageService_UploadImage_FullMethodName   = "/atoll.hub.v1.ImageService/UploadImage"
-	ImageService_DownloadImage_FullMethodName = "/atoll.hub.v1.ImageService/DownloadImage"
-	ImageService_WatchImages_FullMethodName   = "/atoll.hub.v1.ImageService/WatchImages"
+	ImageService_CreateImage_FullMethodName     = "/atoll.hub.v1.ImageService/CreateImage"
+	ImageService_GetImage_FullMethodName        = "/atoll.hub.v1.ImageService/GetImage"
+	ImageService_ListImages_FullMethodName      = "/atoll.hub.v1.ImageService/ListImages"
+	ImageService_UpdateImage_FullMethodName     = "/atoll.hub.v1.ImageService/UpdateImage"
+	ImageService_DeleteImage_FullMethodName     = "/atoll.hub.v1.ImageService/DeleteImage"
+	ImageService_DeactivateImage_FullMethodName = "/atoll.hub.v1.ImageService/DeactivateImage"
+	ImageService_ReactivateImage_FullMethodName = "/atoll.hub.v1.ImageService/ReactivateImage"
+	ImageService_ImportImage_FullMethodName     = "/atoll.hub.v1.ImageService/ImportImage"
+	ImageService_UploadImage_FullMethodName     = "/atoll.hub.v1.ImageService/UploadImage"
+	ImageService_StageImage_FullMethodName      = "/atoll.hub.v1.ImageService/StageImage"
+	ImageService_AdoptLocation_FullMethodName   = "/atoll.hub.v1.ImageService/AdoptLocation"
+	ImageService_DownloadImage_FullMethodName   = "/atoll.hub.v1.ImageService/DownloadImage"
+	ImageService_WatchImages_FullMethodName     = "/atoll.hub.v1.ImageService/WatchImages"
+	ImageService_AddMember_FullMethodName       = "/atoll.hub.v1.ImageService/AddMember"
+	ImageService_ListMembers_FullMethodName     = "/atoll.hub.v1.ImageService/ListMembers"
+	ImageService_UpdateMember_FullMethodName    = "/atoll.hub.v1.ImageService/UpdateMember"
+	ImageService_RemoveMember_FullMethodName    = "/atoll.hub.v1.ImageService/RemoveMember"
 )
 
 // ImageServiceClient is the client API for ImageService service.
@@ -42,20 +50,37 @@ type ImageServiceClient interface {
 	GetImage(ctx context.Context, in *GetImageRequest, opts ...grpc.CallOption) (*GetImageResponse, error)
 	// ListImages returns images ordered by creation time, newest first, in pages.
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
-	// UpdateImage changes name, protected or properties.
+	// UpdateImage changes what users may change about an image: its name, owner, visibility, tags, properties and so on.
 	UpdateImage(ctx context.Context, in *UpdateImageRequest, opts ...grpc.CallOption) (*UpdateImageResponse, error)
 	// DeleteImage removes every copy and the record. Every reachable store is first asked whether its copy is in use;
 	// if one is, the operation fails and nothing has been deleted anywhere. Unreachable sites keep a tombstone.
 	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
-	// ImportImage makes the hub fetch the data from a URL and fill the requested stores from it.
+	// DeactivateImage forbids to read the data; the copies stay. Nothing happens when it is forbidden already.
+	DeactivateImage(ctx context.Context, in *DeactivateImageRequest, opts ...grpc.CallOption) (*DeactivateImageResponse, error)
+	// ReactivateImage allows to read the data again.
+	ReactivateImage(ctx context.Context, in *ReactivateImageRequest, opts ...grpc.CallOption) (*ReactivateImageResponse, error)
+	// ImportImage fills the requested stores from data that the hub fetches from a URL, or that has been staged before.
 	ImportImage(ctx context.Context, in *ImportImageRequest, opts ...grpc.CallOption) (*ImportImageResponse, error)
 	// UploadImage takes the data from the caller: one header, then data. It answers when the hub holds all bytes safely;
 	// the stores fill meanwhile and the returned operation tells when they are done.
 	UploadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadImageRequest, UploadImageResponse], error)
+	// StageImage takes the data from the caller for a later import: one header, then data. It answers when the hub holds all
+	// bytes safely; no store is filled before ImportImage.
+	StageImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[StageImageRequest, StageImageResponse], error)
+	// AdoptLocation takes over a copy that somebody else has made in a registered store, as it is.
+	AdoptLocation(ctx context.Context, in *AdoptLocationRequest, opts ...grpc.CallOption) (*AdoptLocationResponse, error)
 	// DownloadImage streams the data of an active image in order.
 	DownloadImage(ctx context.Context, in *DownloadImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadImageResponse], error)
 	// WatchImages streams every image as it is now, then every change. It ends with ABORTED when the caller is too slow.
 	WatchImages(ctx context.Context, in *WatchImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchImagesResponse], error)
+	// AddMember shares an image, whose visibility must be shared, with a project; the project is asked to accept it.
+	AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error)
+	// ListMembers returns the projects an image is shared with, sorted: all of them to its owner, itself to a member.
+	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
+	// UpdateMember records what a project says to an image that was shared with it. Only that project may say it.
+	UpdateMember(ctx context.Context, in *UpdateMemberRequest, opts ...grpc.CallOption) (*UpdateMemberResponse, error)
+	// RemoveMember stops sharing an image with a project.
+	RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error)
 }
 
 type imageServiceClient struct {
@@ -116,6 +141,26 @@ func (c *imageServiceClient) DeleteImage(ctx context.Context, in *DeleteImageReq
 	return out, nil
 }
 
+func (c *imageServiceClient) DeactivateImage(ctx context.Context, in *DeactivateImageRequest, opts ...grpc.CallOption) (*DeactivateImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeactivateImageResponse)
+	err := c.cc.Invoke(ctx, ImageService_DeactivateImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) ReactivateImage(ctx context.Context, in *ReactivateImageRequest, opts ...grpc.CallOption) (*ReactivateImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReactivateImageResponse)
+	err := c.cc.Invoke(ctx, ImageService_ReactivateImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *imageServiceClient) ImportImage(ctx context.Context, in *ImportImageRequest, opts ...grpc.CallOption) (*ImportImageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ImportImageResponse)
@@ -139,9 +184,32 @@ func (c *imageServiceClient) UploadImage(ctx context.Context, opts ...grpc.CallO
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_UploadImageClient = grpc.ClientStreamingClient[UploadImageRequest, UploadImageResponse]
 
+func (c *imageServiceClient) StageImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[StageImageRequest, StageImageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[1], ImageService_StageImage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StageImageRequest, StageImageResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_StageImageClient = grpc.ClientStreamingClient[StageImageRequest, StageImageResponse]
+
+func (c *imageServiceClient) AdoptLocation(ctx context.Context, in *AdoptLocationRequest, opts ...grpc.CallOption) (*AdoptLocationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdoptLocationResponse)
+	err := c.cc.Invoke(ctx, ImageService_AdoptLocation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *imageServiceClient) DownloadImage(ctx context.Context, in *DownloadImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[1], ImageService_DownloadImage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[2], ImageService_DownloadImage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +228,7 @@ type ImageService_DownloadImageClient = grpc.ServerStreamingClient[DownloadImage
 
 func (c *imageServiceClient) WatchImages(ctx context.Context, in *WatchImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchImagesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[2], ImageService_WatchImages_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[3], ImageService_WatchImages_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +245,46 @@ func (c *imageServiceClient) WatchImages(ctx context.Context, in *WatchImagesReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_WatchImagesClient = grpc.ServerStreamingClient[WatchImagesResponse]
 
+func (c *imageServiceClient) AddMember(ctx context.Context, in *AddMemberRequest, opts ...grpc.CallOption) (*AddMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddMemberResponse)
+	err := c.cc.Invoke(ctx, ImageService_AddMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMembersResponse)
+	err := c.cc.Invoke(ctx, ImageService_ListMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) UpdateMember(ctx context.Context, in *UpdateMemberRequest, opts ...grpc.CallOption) (*UpdateMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateMemberResponse)
+	err := c.cc.Invoke(ctx, ImageService_UpdateMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) RemoveMember(ctx context.Context, in *RemoveMemberRequest, opts ...grpc.CallOption) (*RemoveMemberResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveMemberResponse)
+	err := c.cc.Invoke(ctx, ImageService_RemoveMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ImageServiceServer is the server API for ImageService service.
 // All implementations must embed UnimplementedImageServiceServer
 // for forward compatibility.
@@ -189,20 +297,37 @@ type ImageServiceServer interface {
 	GetImage(context.Context, *GetImageRequest) (*GetImageResponse, error)
 	// ListImages returns images ordered by creation time, newest first, in pages.
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
-	// UpdateImage changes name, protected or properties.
+	// UpdateImage changes what users may change about an image: its name, owner, visibility, tags, properties and so on.
 	UpdateImage(context.Context, *UpdateImageRequest) (*UpdateImageResponse, error)
 	// DeleteImage removes every copy and the record. Every reachable store is first asked whether its copy is in use;
 	// if one is, the operation fails and nothing has been deleted anywhere. Unreachable sites keep a tombstone.
 	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
-	// ImportImage makes the hub fetch the data from a URL and fill the requested stores from it.
+	// DeactivateImage forbids to read the data; the copies stay. Nothing happens when it is forbidden already.
+	DeactivateImage(context.Context, *DeactivateImageRequest) (*DeactivateImageResponse, error)
+	// ReactivateImage allows to read the data again.
+	ReactivateImage(context.Context, *ReactivateImageRequest) (*ReactivateImageResponse, error)
+	// ImportImage fills the requested stores from data that the hub fetches from a URL, or that has been staged before.
 	ImportImage(context.Context, *ImportImageRequest) (*ImportImageResponse, error)
 	// UploadImage takes the data from the caller: one header, then data. It answers when the hub holds all bytes safely;
 	// the stores fill meanwhile and the returned operation tells when they are done.
 	UploadImage(grpc.ClientStreamingServer[UploadImageRequest, UploadImageResponse]) error
+	// StageImage takes the data from the caller for a later import: one header, then data. It answers when the hub holds all
+	// bytes safely; no store is filled before ImportImage.
+	StageImage(grpc.ClientStreamingServer[StageImageRequest, StageImageResponse]) error
+	// AdoptLocation takes over a copy that somebody else has made in a registered store, as it is.
+	AdoptLocation(context.Context, *AdoptLocationRequest) (*AdoptLocationResponse, error)
 	// DownloadImage streams the data of an active image in order.
 	DownloadImage(*DownloadImageRequest, grpc.ServerStreamingServer[DownloadImageResponse]) error
 	// WatchImages streams every image as it is now, then every change. It ends with ABORTED when the caller is too slow.
 	WatchImages(*WatchImagesRequest, grpc.ServerStreamingServer[WatchImagesResponse]) error
+	// AddMember shares an image, whose visibility must be shared, with a project; the project is asked to accept it.
+	AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error)
+	// ListMembers returns the projects an image is shared with, sorted: all of them to its owner, itself to a member.
+	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
+	// UpdateMember records what a project says to an image that was shared with it. Only that project may say it.
+	UpdateMember(context.Context, *UpdateMemberRequest) (*UpdateMemberResponse, error)
+	// RemoveMember stops sharing an image with a project.
+	RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error)
 	mustEmbedUnimplementedImageServiceServer()
 }
 
@@ -228,17 +353,41 @@ func (UnimplementedImageServiceServer) UpdateImage(context.Context, *UpdateImage
 func (UnimplementedImageServiceServer) DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteImage not implemented")
 }
+func (UnimplementedImageServiceServer) DeactivateImage(context.Context, *DeactivateImageRequest) (*DeactivateImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeactivateImage not implemented")
+}
+func (UnimplementedImageServiceServer) ReactivateImage(context.Context, *ReactivateImageRequest) (*ReactivateImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReactivateImage not implemented")
+}
 func (UnimplementedImageServiceServer) ImportImage(context.Context, *ImportImageRequest) (*ImportImageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ImportImage not implemented")
 }
 func (UnimplementedImageServiceServer) UploadImage(grpc.ClientStreamingServer[UploadImageRequest, UploadImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method UploadImage not implemented")
 }
+func (UnimplementedImageServiceServer) StageImage(grpc.ClientStreamingServer[StageImageRequest, StageImageResponse]) error {
+	return status.Error(codes.Unimplemented, "method StageImage not implemented")
+}
+func (UnimplementedImageServiceServer) AdoptLocation(context.Context, *AdoptLocationRequest) (*AdoptLocationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdoptLocation not implemented")
+}
 func (UnimplementedImageServiceServer) DownloadImage(*DownloadImageRequest, grpc.ServerStreamingServer[DownloadImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method DownloadImage not implemented")
 }
 func (UnimplementedImageServiceServer) WatchImages(*WatchImagesRequest, grpc.ServerStreamingServer[WatchImagesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchImages not implemented")
+}
+func (UnimplementedImageServiceServer) AddMember(context.Context, *AddMemberRequest) (*AddMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddMember not implemented")
+}
+func (UnimplementedImageServiceServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
+}
+func (UnimplementedImageServiceServer) UpdateMember(context.Context, *UpdateMemberRequest) (*UpdateMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateMember not implemented")
+}
+func (UnimplementedImageServiceServer) RemoveMember(context.Context, *RemoveMemberRequest) (*RemoveMemberResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveMember not implemented")
 }
 func (UnimplementedImageServiceServer) mustEmbedUnimplementedImageServiceServer() {}
 func (UnimplementedImageServiceServer) testEmbeddedByValue()                      {}
@@ -351,6 +500,42 @@ func _ImageService_DeleteImage_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ImageService_DeactivateImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeactivateImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).DeactivateImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_DeactivateImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).DeactivateImage(ctx, req.(*DeactivateImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_ReactivateImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReactivateImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).ReactivateImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_ReactivateImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).ReactivateImage(ctx, req.(*ReactivateImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ImageService_ImportImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ImportImageRequest)
 	if err := dec(in); err != nil {
@@ -376,6 +561,31 @@ func _ImageService_UploadImage_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_UploadImageServer = grpc.ClientStreamingServer[UploadImageRequest, UploadImageResponse]
 
+func _ImageService_StageImage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ImageServiceServer).StageImage(&grpc.GenericServerStream[StageImageRequest, StageImageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_StageImageServer = grpc.ClientStreamingServer[StageImageRequest, StageImageResponse]
+
+func _ImageService_AdoptLocation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdoptLocationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).AdoptLocation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_AdoptLocation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).AdoptLocation(ctx, req.(*AdoptLocationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ImageService_DownloadImage_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(DownloadImageRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -397,6 +607,78 @@ func _ImageService_WatchImages_Handler(srv interface{}, stream grpc.ServerStream
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_WatchImagesServer = grpc.ServerStreamingServer[WatchImagesResponse]
+
+func _ImageService_AddMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).AddMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_AddMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).AddMember(ctx, req.(*AddMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).ListMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_ListMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).ListMembers(ctx, req.(*ListMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_UpdateMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).UpdateMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_UpdateMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).UpdateMember(ctx, req.(*UpdateMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_RemoveMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).RemoveMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_RemoveMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).RemoveMember(ctx, req.(*RemoveMemberRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 // ImageService_ServiceDesc is the grpc.ServiceDesc for ImageService service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -426,14 +708,47 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ImageService_DeleteImage_Handler,
 		},
 		{
+			MethodName: "DeactivateImage",
+			Handler:    _ImageService_DeactivateImage_Handler,
+		},
+		{
+			MethodName: "ReactivateImage",
+			Handler:    _ImageService_ReactivateImage_Handler,
+		},
+		{
 			MethodName: "ImportImage",
 			Handler:    _ImageService_ImportImage_Handler,
+		},
+		{
+			MethodName: "AdoptLocation",
+			Handler:    _ImageService_AdoptLocation_Handler,
+		},
+		{
+			MethodName: "AddMember",
+			Handler:    _ImageService_AddMember_Handler,
+		},
+		{
+			MethodName: "ListMembers",
+			Handler:    _ImageService_ListMembers_Handler,
+		},
+		{
+			MethodName: "UpdateMember",
+			Handler:    _ImageService_UpdateMember_Handler,
+		},
+		{
+			MethodName: "RemoveMember",
+			Handler:    _ImageService_RemoveMember_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "UploadImage",
 			Handler:       _ImageService_UploadImage_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "StageImage",
+			Handler:       _ImageService_StageImage_Handler,
 			ClientStreams: true,
 		},
 		{

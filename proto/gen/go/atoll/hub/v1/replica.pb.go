@@ -118,7 +118,7 @@ type Replica struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Live figures of a fill or of a verification.
 	Progress *Progress `protobuf:"bytes,12,opt,name=progress,proto3" json:"progress,omitempty"`
-	// Published location; empty unless the copy is active.
+	// Published location; empty unless the copy is active and the caller may see locations.
 	Location string `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
 	// When the copy was last compared with its manifest; absent if never.
 	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
