@@ -113,7 +113,7 @@ func TestPageRefuses(t *testing.T) {
 // desk is the image service over records in memory.
 func desk() (*images, *catalogtest.Records) {
 	records := catalogtest.New()
-	return &images{view: &view{Config{Catalog: catalog.New(records, "central", time.Now), Now: time.Now}}}, records
+	return &images{view: &view{Config{Catalog: catalog.New(records, "central", catalog.DefaultLimits(), time.Now), Now: time.Now}}}, records
 }
 
 func putImage(records *catalogtest.Records, status storev1.ImageStatus) *storev1.Image {

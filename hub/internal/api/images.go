@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,7 +25,7 @@ type images struct {
 func (s *images) CreateImage(ctx context.Context, req *hubv1.CreateImageRequest) (*hubv1.CreateImageResponse, error) {
 	in := req.GetImage()
 	n := catalog.NewImage{
-		Name: in.GetName(), DiskFormat: in.GetDiskFormat(), ContainerFormat: in.GetContainerFormat(),
+		Name: in.GetName(), DiskFormat: cmp.Or(in.GetDiskFormat(), "raw"), ContainerFormat: cmp.Or(in.GetContainerFormat(), "bare"),
 		Properties: in.GetProperties(), Protected: in.GetProtected(),
 	}
 	if in.GetId() != "" {
@@ -81,41 +82,44 @@ func (s *images) UpdateImage(ctx context.Context, req *hubv1.UpdateImageRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Catalog.UpdateImage(ctx, id, rev, change); err != nil {
+	if err := s.Catalog.EditImage(ctx, id, rev, change); err != nil {
 		return nil, err
 	}
 	m, err := s.image("image.id", in.GetId())
 	return &hubv1.UpdateImageResponse{Image: m}, err
 }
 
-// imageChange reads the fields the mask names; without a mask those that are set.
-func imageChange(in *hubv1.Image, paths []string) (catalog.ImageChange, error) {
-	name, protected, properties := in.GetName(), in.GetProtected(), in.GetProperties()
+// imageChange applies the fields the mask names; without a mask those that are set.
+func imageChange(in *hubv1.Image, paths []string) (func(*storev1.Image) error, error) {
 	if len(paths) == 0 {
-		if name != "" {
+		if in.GetName() != "" {
 			paths = append(paths, "name")
 		}
-		if protected {
+		if in.GetProtected() {
 			paths = append(paths, "protected")
 		}
-		if len(properties) > 0 {
+		if len(in.GetProperties()) > 0 {
 			paths = append(paths, "properties")
 		}
 	}
-	var c catalog.ImageChange
 	for _, p := range paths {
-		switch p {
-		case "name":
-			c.Name = &name
-		case "protected":
-			c.Protected = &protected
-		case "properties":
-			c.Properties = &properties
-		default:
-			return c, fault.BadField("update_mask", "%q cannot be updated; use name, protected or properties", p)
+		if p != "name" && p != "protected" && p != "properties" {
+			return nil, fault.BadField("update_mask", "%q cannot be updated; use name, protected or properties", p)
 		}
 	}
-	return c, nil
+	return func(img *storev1.Image) error {
+		for _, p := range paths {
+			switch p {
+			case "name":
+				img.Name = in.GetName()
+			case "protected":
+				img.Protected = in.GetProtected()
+			case "properties":
+				img.Properties = in.GetProperties()
+			}
+		}
+		return nil
+	}, nil
 }
 
 func (s *images) DeleteImage(ctx context.Context, req *hubv1.DeleteImageRequest) (*hubv1.DeleteImageResponse, error) {

@@ -31,7 +31,7 @@ func (s *replicas) ReplicateImage(ctx context.Context, req *hubv1.ReplicateImage
 	if err != nil {
 		return nil, err
 	}
-	op, err := s.Catalog.Replicate(ctx, id, target(req.GetTarget()))
+	op, err := s.Catalog.Replicate(ctx, id, target(req.GetTarget()), "")
 	if err != nil {
 		return nil, err
 	}

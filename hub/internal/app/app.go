@@ -104,7 +104,7 @@ type hub struct {
 
 // run builds the parts in the order in which they depend on each other and runs them together.
 func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
-	cat := catalog.New(h.records, h.central, time.Now)
+	cat := catalog.New(h.records, h.central, catalog.DefaultLimits(), time.Now)
 	authority := identity.New(identity.Config{
 		CA: h.ca, Catalog: cat, TokenLife: h.TokenLife, CertificateLife: h.CertificateTTL,
 		Log: h.log.Named("identity"), Registry: h.registry, Now: time.Now,

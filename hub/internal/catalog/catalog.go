@@ -24,13 +24,17 @@ const MaxWrites = 50
 type Catalog struct {
 	records Records
 	central image.StoreID
+	limits  Limits
 	now     func() time.Time
 }
 
 // New returns a catalog. central is the id of the central store, which need not be registered yet.
-func New(records Records, central image.StoreID, now func() time.Time) *Catalog {
-	return &Catalog{records: records, central: central, now: now}
+func New(records Records, central image.StoreID, limits Limits, now func() time.Time) *Catalog {
+	return &Catalog{records: records, central: central, limits: limits, now: now}
 }
+
+// Limits returns what users may store.
+func (c *Catalog) Limits() Limits { return c.limits }
 
 // Central returns the id of the central store.
 func (c *Catalog) Central() image.StoreID { return c.central }

@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 
 func emptyWorld(t *testing.T) *world {
 	w := &world{t: t, records: catalogtest.New(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	w.Catalog = catalog.New(w.records, "central", func() time.Time { return w.now })
+	w.Catalog = catalog.New(w.records, "central", catalog.DefaultLimits(), func() time.Time { return w.now })
 	return w
 }
 

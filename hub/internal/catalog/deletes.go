@@ -37,7 +37,7 @@ func (c *Catalog) DeleteImage(ctx context.Context, id image.ID) (*storev1.Operat
 		for _, r := range replicas {
 			stores = append(stores, image.StoreID(r.StoreId))
 		}
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE, id, stores)
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE, id, stores)
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(id), Value: img, Revision: rev},
 			Write{Key: OperationKey(image.ID(op.Id)), Value: op})
@@ -78,7 +78,7 @@ func (c *Catalog) DeleteReplica(ctx context.Context, id image.ID, store image.St
 		img = proto.CloneOf(img) // written too, so that two deletes cannot both leave the other as the last copy
 		img.UpdateTime = c.stamp()
 		img.FailedStores = withoutStores(img.FailedStores, []image.StoreID{store})
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_DELETE_REPLICA, id, []image.StoreID{store})
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_DELETE_REPLICA, id, []image.StoreID{store})
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(id), Value: img, Revision: irev},
 			Write{Key: ReplicaKey(id, store), Value: BeginRemoval(r, c.now()), Revision: rev},

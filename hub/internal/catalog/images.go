@@ -2,8 +2,7 @@ package catalog
 
 import (
 	"context"
-	"strings"
-	"unicode/utf8"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,30 +11,20 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// Limits of image records, those of the Image API.
-const (
-	maxName          = 255
-	maxProperties    = 128
-	maxPropertyKey   = 255
-	maxPropertyValue = 65535
-	maxAllProperties = 256 << 10 // keys and values together, so that a record stays far below etcd's limit
-)
-
 // NewImage is what a user says about an image that has no data yet.
 type NewImage struct {
 	ID              image.ID // empty: chosen here
 	Name            string
-	DiskFormat      string // empty: raw
-	ContainerFormat string // empty: bare
+	DiskFormat      string // empty: said later, before data comes
+	ContainerFormat string // empty: said later, before data comes
 	Properties      map[string]string
 	Protected       bool
-}
-
-// ImageChange is a change of an image record; nil fields stay as they are.
-type ImageChange struct {
-	Name       *string
-	Protected  *bool
-	Properties *map[string]string
+	Owner           string             // project; empty: nobody
+	Visibility      storev1.Visibility // unspecified: shared
+	Hidden          bool
+	Tags            []string
+	MinDiskGB       int32
+	MinRAMMB        int32
 }
 
 // CreateImage creates a queued image. An id that has been used before, even by a deleted image that still has tombstones,
@@ -44,14 +33,22 @@ func (c *Catalog) CreateImage(ctx context.Context, n NewImage) (*storev1.Image, 
 	if n.ID == "" {
 		n.ID = image.NewID()
 	}
+	if n.Visibility == storev1.Visibility_VISIBILITY_UNSPECIFIED {
+		n.Visibility = storev1.Visibility_VISIBILITY_SHARED
+	}
+	now := c.stamp()
 	img := &storev1.Image{
 		Id: string(n.ID), Name: n.Name, Status: storev1.ImageStatus_IMAGE_STATUS_QUEUED,
-		CreateTime: c.stamp(), UpdateTime: c.stamp(),
-		DiskFormat: orDefault(n.DiskFormat, "raw"), ContainerFormat: orDefault(n.ContainerFormat, "bare"),
-		Properties: n.Properties, Protected: n.Protected,
+		CreateTime: now, UpdateTime: now,
+		DiskFormat: n.DiskFormat, ContainerFormat: n.ContainerFormat,
+		Properties: n.Properties, Protected: n.Protected, Owner: n.Owner, Visibility: n.Visibility, Hidden: n.Hidden,
+		Tags: sortedTags(n.Tags), MinDiskGb: n.MinDiskGB, MinRamMb: n.MinRAMMB,
 	}
-	if err := checkImage(img); err != nil {
+	if err := c.checkImage(img, nil); err != nil {
 		return nil, err
+	}
+	if most := c.limits.ProjectImages; most > 0 && c.ProjectUsage(n.Owner).Images >= most {
+		return nil, fault.New(fault.Exhausted, "IMAGE_QUOTA", "the project has reached its limit of %d images", most)
 	}
 	err := c.records.Commit(ctx, Write{Key: ImageKey(n.ID), Value: img})
 	if fault.Is(err, fault.Conflict) {
@@ -62,8 +59,11 @@ func (c *Catalog) CreateImage(ctx context.Context, n NewImage) (*storev1.Image, 
 	return img, err
 }
 
-// UpdateImage changes an image. A non-zero revision must be the stored one.
-func (c *Catalog) UpdateImage(ctx context.Context, id image.ID, revision int64, change ImageChange) error {
+// EditImage changes what users may change of an image: edit gets a copy of the record and may run several times. Of its
+// changes only name, owner, visibility, hidden, protected, tags, min_disk_gb, min_ram_mb, properties and, while there is
+// no data, the formats are kept. A non-zero revision must be the stored one (STALE_ETAG). An edit that changes nothing
+// writes nothing. An error of edit is returned as it is.
+func (c *Catalog) EditImage(ctx context.Context, id image.ID, revision int64, edit func(*storev1.Image) error) error {
 	return repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
@@ -72,55 +72,65 @@ func (c *Catalog) UpdateImage(ctx context.Context, id image.ID, revision int64, 
 		if revision != 0 && revision != rev {
 			return fault.New(fault.Precondition, "STALE_ETAG", "image %s has changed since it was read", id)
 		}
-		img := proto.CloneOf(old)
-		if change.Name != nil {
-			img.Name = *change.Name
-		}
-		if change.Protected != nil {
-			img.Protected = *change.Protected
-		}
-		if change.Properties != nil {
-			img.Properties = *change.Properties
-		}
-		if err := checkImage(img); err != nil {
+		edited := proto.CloneOf(old)
+		if err := edit(edited); err != nil {
 			return err
+		}
+		img, err := editable(old, edited)
+		if err != nil {
+			return err
+		}
+		if err := c.checkImage(img, old); err != nil {
+			return err
+		}
+		if proto.Equal(img, old) {
+			return nil
 		}
 		img.UpdateTime = c.stamp()
 		return c.records.Commit(ctx, Write{Key: ImageKey(id), Value: img, Revision: rev})
 	})
 }
 
-func checkImage(img *storev1.Image) error {
-	if len(img.Name) > maxName || !utf8.ValidString(img.Name) {
-		return fault.BadField("image.name", "must be valid UTF-8 of at most %d bytes", maxName)
-	}
-	if img.DiskFormat != "raw" && img.DiskFormat != "iso" {
-		return fault.BadField("image.disk_format", "%q cannot be stored; use raw (or iso)", img.DiskFormat)
-	}
-	if img.ContainerFormat != "bare" {
-		return fault.BadField("image.container_format", "%q cannot be stored; use bare", img.ContainerFormat)
-	}
-	if len(img.Properties) > maxProperties {
-		return fault.BadField("image.properties", "%d properties are more than %d", len(img.Properties), maxProperties)
-	}
-	total := 0
-	for k, v := range img.Properties {
-		total += len(k) + len(v)
-		switch {
-		case total > maxAllProperties:
-			return fault.BadField("image.properties", "all keys and values together have more than %d bytes", maxAllProperties)
-		case k == "" || len(k) > maxPropertyKey || len(v) > maxPropertyValue:
-			return fault.BadField("image.properties", "keys have 1 to %d bytes, values at most %d", maxPropertyKey, maxPropertyValue)
-		case strings.HasPrefix(k, "os_glance_"):
-			return fault.BadField("image.properties", "keys starting with os_glance_ are reserved")
+// editable returns old with those of the edits that users may make.
+func editable(old, edited *storev1.Image) (*storev1.Image, error) {
+	img := proto.CloneOf(old)
+	if edited.DiskFormat != old.DiskFormat || edited.ContainerFormat != old.ContainerFormat {
+		if old.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED && old.Status != storev1.ImageStatus_IMAGE_STATUS_UPLOADING {
+			return nil, fault.New(fault.Denied, "FORMAT_FIXED", "the formats of image %s cannot change once it has data", old.Id)
 		}
+		img.DiskFormat, img.ContainerFormat = edited.DiskFormat, edited.ContainerFormat
 	}
-	return nil
+	img.Name, img.Owner, img.Visibility, img.Hidden, img.Protected = edited.Name, edited.Owner, edited.Visibility, edited.Hidden, edited.Protected
+	img.Tags = sortedTags(edited.Tags)
+	img.MinDiskGb, img.MinRamMb, img.Properties = edited.MinDiskGb, edited.MinRamMb, edited.Properties
+	return img, nil
 }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
+// SetDeactivated forbids or allows again to read the data of an image. Repeating it changes nothing. NOT_ACTIVE (Denied)
+// unless the image is active.
+func (c *Catalog) SetDeactivated(ctx context.Context, id image.ID, deactivated bool) error {
+	return repeat(ctx, func() error {
+		old, rev, err := c.visibleImage(id)
+		switch {
+		case err != nil:
+			return err
+		case old.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE:
+			return fault.New(fault.Denied, "NOT_ACTIVE", "image %s is not active", id)
+		case old.Deactivated == deactivated:
+			return nil
+		}
+		img := proto.CloneOf(old)
+		img.Deactivated = deactivated
+		img.UpdateTime = c.stamp()
+		return c.records.Commit(ctx, Write{Key: ImageKey(id), Value: img, Revision: rev})
+	})
+}
+
+func sortedTags(tags []string) []string {
+	if len(tags) == 0 {
+		return nil
 	}
-	return s
+	tags = slices.Clone(tags)
+	slices.Sort(tags)
+	return slices.Compact(tags)
 }

@@ -13,28 +13,32 @@ import (
 
 // Import is a request to bring data in.
 type Import struct {
-	Image     image.ID
-	Target    Target
-	URI       string   // empty for an upload by the caller
-	Content   image.ID // content that is being created in the staging area
-	SizeBytes int64    // 0 when unknown
+	Image      image.ID
+	Target     Target   // not for staging
+	URI        string   // empty for an upload by the caller
+	Content    image.ID // content that is being created in the staging area; not with FromStaged
+	SizeBytes  int64    // 0 when unknown
+	Method     string   // way of the Image API, such as "web-download"; empty for the gRPC API
+	Direct     bool     // the caller waits until the data is stored
+	FromStaged bool     // the data was staged before
 }
 
 // CheckImport returns the error BeginImport would return now, without changing anything.
 func (c *Catalog) CheckImport(in Import) error {
-	_, _, err := c.importable(in.Image)
+	_, _, err := c.importable(in)
 	if err == nil {
 		_, err = c.importStores(in.Target)
 	}
 	return err
 }
 
-// BeginImport turns a queued image into an importing one and creates the operation that fills the stores. The central
-// store is always among them.
+// BeginImport turns a queued image, or one with staged data, into an importing one and creates the operation that fills
+// the stores. The central store is always among them. Errors: NOT_QUEUED, NOT_STAGED, NO_FORMAT, IMAGE_TOO_LARGE,
+// PROJECT_QUOTA and those of the target.
 func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operation, error) {
 	var op *storev1.Operation
 	err := repeat(ctx, func() error {
-		old, rev, err := c.importable(in.Image)
+		old, rev, err := c.importable(in)
 		if err != nil {
 			return err
 		}
@@ -42,15 +46,21 @@ func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operatio
 		if err != nil {
 			return err
 		}
+		if err := c.admit(old.Owner, max(in.SizeBytes, old.Content.GetSizeBytes())*int64(len(stores))); err != nil {
+			return err
+		}
 		img := proto.CloneOf(old)
 		img.Status = storev1.ImageStatus_IMAGE_STATUS_IMPORTING
 		img.UpdateTime = c.stamp()
-		img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
-		img.FailedStores = nil
+		if !in.FromStaged {
+			img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
+		}
+		img.FailedStores = withoutStores(img.FailedStores, stores)
 		img.PublishTogether = in.Target.AllMustSucceed
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_IMPORT, in.Image, stores)
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_IMPORT, in.Image, stores)
 		op.AllMustSucceed = in.Target.AllMustSucceed
-		op.Source = &storev1.Source{Uri: in.URI, ContentId: string(in.Content)}
+		op.Method = in.Method
+		op.Source = &storev1.Source{Uri: in.URI, ContentId: img.Content.Id, Complete: in.FromStaged, Direct: in.Direct}
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(in.Image), Value: img, Revision: rev},
 			Write{Key: OperationKey(image.ID(op.Id)), Value: op})
@@ -58,13 +68,49 @@ func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operatio
 	return op, err
 }
 
-func (c *Catalog) importable(id image.ID) (*storev1.Image, int64, error) {
-	img, rev, err := c.visibleImage(id)
-	if err != nil {
+// BeginStage makes a queued image one whose data arrives in the staging area, and creates the operation for that; it
+// names no stores. Errors: NOT_QUEUED, NO_FORMAT, IMAGE_TOO_LARGE, STAGING_QUOTA.
+func (c *Catalog) BeginStage(ctx context.Context, in Import) (*storev1.Operation, error) {
+	var op *storev1.Operation
+	err := repeat(ctx, func() error {
+		old, rev, err := c.importable(in)
+		if err != nil {
+			return err
+		}
+		if most := c.limits.StagedBytes; most > 0 {
+			if u := c.ProjectUsage(old.Owner); u.Staged >= most || u.Staged+in.SizeBytes > most {
+				return fault.New(fault.Exhausted, "STAGING_QUOTA", "the project may stage %d bytes and has %d", most, u.Staged)
+			}
+		}
+		img := proto.CloneOf(old)
+		img.Status = storev1.ImageStatus_IMAGE_STATUS_UPLOADING
+		img.UpdateTime = c.stamp()
+		img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
+		img.Staged = true
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_STAGE, in.Image, nil)
+		op.Method = in.Method
+		op.Source = &storev1.Source{ContentId: string(in.Content)}
+		return c.records.Commit(ctx,
+			Write{Key: ImageKey(in.Image), Value: img, Revision: rev},
+			Write{Key: OperationKey(image.ID(op.Id)), Value: op})
+	})
+	return op, err
+}
+
+// importable returns an image whose data may begin to arrive as the request says.
+func (c *Catalog) importable(in Import) (*storev1.Image, int64, error) {
+	img, rev, err := c.visibleImage(in.Image)
+	switch {
+	case err != nil:
 		return nil, 0, err
-	}
-	if img.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED {
-		return nil, 0, fault.New(fault.Precondition, "NOT_QUEUED", "image %s has data already or is being imported", id)
+	case in.FromStaged && (img.Status != storev1.ImageStatus_IMAGE_STATUS_UPLOADING || !img.Content.GetComplete()):
+		return nil, 0, fault.New(fault.Precondition, "NOT_STAGED", "image %s has no staged data", in.Image)
+	case !in.FromStaged && img.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED:
+		return nil, 0, fault.New(fault.Precondition, "NOT_QUEUED", "image %s has data already or is being imported", in.Image)
+	case img.DiskFormat == "" || img.ContainerFormat == "":
+		return nil, 0, fault.New(fault.Precondition, "NO_FORMAT", "disk_format and container_format of image %s must be set before its data comes", in.Image)
+	case c.limits.ImageSize > 0 && in.SizeBytes > c.limits.ImageSize:
+		return nil, 0, fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", c.limits.ImageSize)
 	}
 	return img, rev, nil
 }
@@ -112,7 +158,7 @@ func (c *Catalog) SetSizeHint(ctx context.Context, op image.ID, size int64) erro
 	})
 }
 
-// CompleteSource records that all bytes of an import are safely in the staging area. Precondition when the operation has
+// CompleteSource records that all bytes of an import are safely in the staging area; with it a stage is done. Precondition when the operation has
 // been cancelled or the image deleted meanwhile.
 func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, content *storev1.Content) error {
 	return repeat(ctx, func() error {
@@ -123,6 +169,10 @@ func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, content *stor
 		o.Source.Complete = true
 		img.Content = content
 		img.UpdateTime = c.stamp()
+		if o.Kind == storev1.OperationKind_OPERATION_KIND_STAGE {
+			o.State = storev1.OperationState_OPERATION_STATE_SUCCEEDED
+			o.EndTime = c.stamp()
+		}
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev},
 			Write{Key: OperationKey(op), Value: o, Revision: orev})
@@ -156,9 +206,9 @@ func (c *Catalog) runningImport(op image.ID) (o *storev1.Operation, orev int64, 
 	return proto.CloneOf(oo), orev, proto.CloneOf(oi), irev, nil
 }
 
-// Importing reports whether the operation is an import whose data is still arriving.
+// Importing reports whether the operation is an import or a stage whose data is still arriving.
 func Importing(o *storev1.Operation) bool {
-	return o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT &&
+	return (o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT || o.Kind == storev1.OperationKind_OPERATION_KIND_STAGE) &&
 		o.State == storev1.OperationState_OPERATION_STATE_RUNNING &&
 		o.Undoing == storev1.OperationState_OPERATION_STATE_UNSPECIFIED && !o.Source.GetComplete()
 }

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
@@ -14,8 +15,8 @@ import (
 
 // Replicate copies an active image to more stores. A named store that has a copy is an error and changes nothing; with
 // Target.All such stores are skipped. Stores that are being filled are joined; failed ones start again; where an earlier
-// copy is still being removed the new one follows.
-func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target) (*storev1.Operation, error) {
+// copy is still being removed the new one follows. method is the way of the Image API, empty for the gRPC API.
+func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target, method string) (*storev1.Operation, error) {
 	var op *storev1.Operation
 	err := repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
@@ -36,8 +37,9 @@ func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target) (*storev
 		img := proto.CloneOf(old)
 		img.FailedStores = withoutStores(img.FailedStores, stores)
 		img.UpdateTime = c.stamp()
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_COPY, id, stores)
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_COPY, id, stores)
 		op.AllMustSucceed = t.AllMustSucceed
+		op.Method = method
 		for len(restarts) > MaxWrites-2 { // starting failed copies again is harmless even if what follows is refused
 			if err := c.records.Commit(ctx, restarts[:MaxWrites-2]...); err != nil {
 				return err
@@ -111,7 +113,7 @@ func (c *Catalog) RetryReplica(ctx context.Context, id image.ID, store image.Sto
 			return fault.New(fault.Precondition, ReasonDamaged,
 				"the published copy in store %s is damaged; delete it there and copy the image again", store)
 		}
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_COPY, id, []image.StoreID{store})
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_COPY, id, []image.StoreID{store})
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(id), Value: img, Revision: irev}, // guards against a delete at the same moment
 			Write{Key: ReplicaKey(id, store), Value: c.restarted(r), Revision: rev},
@@ -139,7 +141,7 @@ func (c *Catalog) VerifyReplica(ctx context.Context, id image.ID, store image.St
 		}
 		r := proto.CloneOf(old)
 		r.VerifyGeneration++
-		op = c.newOperation(storev1.OperationKind_OPERATION_KIND_VERIFY, id, []image.StoreID{store})
+		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_VERIFY, id, []image.StoreID{store})
 		op.VerifyGeneration = r.VerifyGeneration
 		return c.records.Commit(ctx,
 			Write{Key: ReplicaKey(id, store), Value: r, Revision: rev},
@@ -167,11 +169,16 @@ func (c *Catalog) restarted(r *storev1.Replica) *storev1.Replica {
 	return n
 }
 
-func (c *Catalog) newOperation(kind storev1.OperationKind, id image.ID, stores []image.StoreID) *storev1.Operation {
-	return &storev1.Operation{
+// newOperation returns a running operation of the caller of the request.
+func (c *Catalog) newOperation(ctx context.Context, kind storev1.OperationKind, id image.ID, stores []image.StoreID) *storev1.Operation {
+	op := &storev1.Operation{
 		Id: string(image.NewID()), Kind: kind, ImageId: string(id), CreateTime: c.stamp(),
 		State: storev1.OperationState_OPERATION_STATE_RUNNING, Stores: parts(stores),
 	}
+	if who := auth.From(ctx); who != nil {
+		op.Requester = &storev1.Requester{UserId: who.UserID, ProjectId: who.ProjectID, RequestId: who.RequestID}
+	}
+	return op
 }
 
 // Describe names a replica for messages.

@@ -47,7 +47,7 @@ func TestReplicate(t *testing.T) {
 			id := w.active(c.copies)
 			w.change(id, func(img *storev1.Image) { img.FailedStores = []string{"dcn0", "dcn1"} })
 			before := w.records.Commits()
-			op, err := w.Replicate(t.Context(), id, c.target)
+			op, err := w.Replicate(t.Context(), id, c.target, "")
 			if c.reason != "" {
 				wantFault(t, err, c.class, c.reason)
 				if w.records.Commits() != before {
@@ -75,7 +75,7 @@ func TestReplicate(t *testing.T) {
 func TestReplicateNeedsActiveImage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, err := w.Replicate(t.Context(), w.queued(), catalog.Target{All: true})
+	_, err := w.Replicate(t.Context(), w.queued(), catalog.Target{All: true}, "")
 	wantFault(t, err, fault.Precondition, "NOT_ACTIVE")
 }
 

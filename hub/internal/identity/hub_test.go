@@ -72,7 +72,7 @@ func startHub(t *testing.T, sites ...image.SiteID) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := catalog.New(h.records, "central", h.clock.now)
+	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), h.clock.now)
 	for _, s := range sites {
 		if _, err := cat.CreateSite(t.Context(), s, ""); err != nil {
 			t.Fatal(err)

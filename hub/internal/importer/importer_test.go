@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = area.Close() })
-	b := &bench{t: t, catalog: catalog.New(catalogtest.New(), "central", time.Now), area: area}
+	b := &bench{t: t, catalog: catalog.New(catalogtest.New(), "central", catalog.DefaultLimits(), time.Now), area: area}
 	if err := b.catalog.RegisterStore(t.Context(), "central", &agentv1.StoreStatus{StoreId: "central"}); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestCopyFollowsATombstone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.settle()
-	op, err := s.catalog.Replicate(context.Background(), id, catalog.Target{Stores: []string{"dcn0"}})
+	op, err := s.catalog.Replicate(context.Background(), id, catalog.Target{Stores: []string{"dcn0"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

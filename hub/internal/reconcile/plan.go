@@ -52,6 +52,7 @@ type Settings struct {
 	RetryInitial   time.Duration // wait before the second attempt
 	RetryMax       time.Duration // longest wait between attempts
 	MaxAttempts    int32         // a retryable failure is final after so many attempts
+	StagedTimeout  time.Duration // staged data that nobody imports is dropped
 }
 
 // DefaultSettings are those of an installation that says nothing.
@@ -59,6 +60,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		OfflineTimeout: 24 * time.Hour, CheckTimeout: time.Minute,
 		RetryInitial: 5 * time.Second, RetryMax: 5 * time.Minute, MaxAttempts: 300,
+		StagedTimeout: 24 * time.Hour,
 	}
 }
 

@@ -40,6 +40,10 @@ func (p *planner) planOperation(o *storev1.Operation) {
 		p.planDelete(o, true)
 	case storev1.OperationKind_OPERATION_KIND_VERIFY:
 		p.planVerify(o)
+	case storev1.OperationKind_OPERATION_KIND_STAGE:
+		if o.Undoing != notSet { // the data will not come; nothing was written to any store
+			p.end(o, o.Undoing, o.Error)
+		}
 	}
 }
 
@@ -273,6 +277,8 @@ func (p *planner) planImage() {
 	switch p.img.Status {
 	case storev1.ImageStatus_IMAGE_STATUS_IMPORTING:
 		p.planImporting()
+	case storev1.ImageStatus_IMAGE_STATUS_UPLOADING:
+		p.planUploading()
 	case storev1.ImageStatus_IMAGE_STATUS_DELETED:
 		p.gone = len(p.replicas) == 0
 	}
@@ -294,15 +300,36 @@ func (p *planner) planImporting() {
 	switch {
 	case active > 0 && (!p.img.PublishTogether || !importing):
 		p.img.Status = storev1.ImageStatus_IMAGE_STATUS_ACTIVE
-		p.img.PublishTogether = false
+		p.img.PublishTogether, p.img.Staged = false, false
 		p.img.UpdateTime = catalog.Stamp(p.w.Now)
 	case !importing && active == 0:
-		p.img.Status = storev1.ImageStatus_IMAGE_STATUS_QUEUED
+		if p.img.Staged && p.img.Content.GetComplete() { // to be imported again
+			p.img.Status = storev1.ImageStatus_IMAGE_STATUS_UPLOADING
+			p.img.UpdateTime = catalog.Stamp(p.w.Now)
+		} else {
+			p.empty()
+		}
 		p.img.PublishTogether = false
-		p.img.Content = nil
-		p.img.UpdateTime = catalog.Stamp(p.w.Now)
 		for _, s := range p.stores() { // what other operations left behind
 			p.decide(p.replicas[s])
 		}
 	}
+}
+
+// planUploading returns an image to queued whose data has stopped to arrive, or was staged and nobody imported it.
+func (p *planner) planUploading() {
+	arriving := slices.ContainsFunc(p.ops, func(o *storev1.Operation) bool {
+		return o.Kind == storev1.OperationKind_OPERATION_KIND_STAGE && o.State == running
+	})
+	if arriving || p.img.Content.GetComplete() && !p.after(p.img.UpdateTime.AsTime(), p.w.Settings.StagedTimeout) {
+		return
+	}
+	p.empty()
+}
+
+// empty makes the image one without data.
+func (p *planner) empty() {
+	p.img.Status = storev1.ImageStatus_IMAGE_STATUS_QUEUED
+	p.img.Content, p.img.Staged = nil, false
+	p.img.UpdateTime = catalog.Stamp(p.w.Now)
 }

@@ -25,7 +25,7 @@ const (
 // ask returns the answer for a replica whose removal is being checked.
 func (p *planner) ask(r *storev1.Replica) answer {
 	view := p.w.Stores[image.StoreID(r.StoreId)]
-	if !view.Online {
+	if !view.Online || !view.Healthy { // its site looks for clones again before it removes anything
 		return answerUnreachable
 	}
 	if o := p.observed(r); o != nil {

@@ -67,7 +67,7 @@ func newSim(tb interface{ Fatal(...any) }) *sim {
 		stores: map[image.StoreID]*simStore{}, alarms: map[image.ID]time.Time{},
 	}
 	clock := func() time.Time { return s.now }
-	s.catalog = catalog.New(s.records, central, clock)
+	s.catalog = catalog.New(s.records, central, catalog.DefaultLimits(), clock)
 	needs := NewNeeds(s.records, noStaging{}, func(map[image.SiteID][]*agentv1.Offer) {}, hclog.NewNullLogger())
 	s.loop = NewLoop(Config{
 		Records: s.records, Sites: s, Needs: needs, Central: central, Settings: DefaultSettings(), Log: hclog.NewNullLogger(), Now: clock,
@@ -275,7 +275,7 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 			_ = s.catalog.FailSource(ctx, image.ID(o.Id), &storev1.OperationError{Reason: "SOURCE"})
 		})
 	case 5:
-		_, _ = s.catalog.Replicate(ctx, id, some)
+		_, _ = s.catalog.Replicate(ctx, id, some, "")
 	case 6:
 		_, _ = s.catalog.DeleteReplica(ctx, id, store)
 	case 7:

@@ -33,7 +33,7 @@ type hub struct {
 func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	t.Helper()
 	h := &hub{t: t, records: catalogtest.New()}
-	cat := catalog.New(h.records, "central", time.Now)
+	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), time.Now)
 	for _, s := range []image.SiteID{"central", "dcn0"} {
 		if _, err := cat.CreateSite(t.Context(), s, ""); err != nil {
 			t.Fatal(err)
