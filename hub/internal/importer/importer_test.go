@@ -58,7 +58,7 @@ func (b *bench) importer() *Importer {
 // request returns a request to import into a new image.
 func (b *bench) request() catalog.Import {
 	b.t.Helper()
-	img, err := b.catalog.CreateImage(b.t.Context(), catalog.NewImage{})
+	img, err := b.catalog.CreateImage(b.t.Context(), catalog.NewImage{DiskFormat: "raw", ContainerFormat: "bare"})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -221,7 +221,7 @@ func (s *sim) connect(store image.StoreID, online bool) {
 
 // createImage adds a queued image.
 func (s *sim) createImage(tb interface{ Fatal(...any) }) image.ID {
-	img, err := s.catalog.CreateImage(context.Background(), catalog.NewImage{Name: "x"})
+	img, err := s.catalog.CreateImage(context.Background(), catalog.NewImage{Name: "x", DiskFormat: "raw", ContainerFormat: "bare"})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 	ctx := context.Background()
 	all := rapid.Bool().Draw(t, "all must succeed")
 	some := catalog.Target{Stores: []string{string(store)}, AllMustSucceed: all}
-	switch rapid.IntRange(0, 17).Draw(t, "action") {
+	switch rapid.IntRange(0, 19).Draw(t, "action") {
 	case 0:
 		_, _ = s.upload(id, some)
 	case 1:
@@ -296,6 +296,10 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 		}
 	case 11:
 		s.agent(store, id, rapid.SampledFrom([]string{"NO_SPACE", "STORE_UNREACHABLE"}).Draw(t, "fault"))
+	case 18:
+		_, _ = s.catalog.BeginStage(ctx, catalog.Import{Image: id, Content: image.NewID()})
+	case 19:
+		_, _ = s.catalog.BeginImport(ctx, catalog.Import{Image: id, Target: some, FromStaged: true})
 	case 12:
 		s.now = s.now.Add(time.Duration(rapid.IntRange(1, 3_000).Draw(t, "seconds")) * time.Second)
 	case 13:
