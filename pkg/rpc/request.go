@@ -43,8 +43,11 @@ func incomingID(ctx context.Context) string {
 	if ids := metadata.ValueFromIncomingContext(ctx, requestIDKey); len(ids) == 1 && requestIDPattern.MatchString(ids[0]) {
 		return ids[0]
 	}
-	return string(image.NewID())
+	return newRequestID()
 }
+
+// newRequestID returns an id in the form that OpenStack's logs are searched for.
+func newRequestID() string { return "req-" + string(image.NewID()) }
 
 // withOutgoingID adds a request id to an outgoing call: the one of the request being served, if any, else a fresh one.
 func withOutgoingID(ctx context.Context) context.Context {
@@ -53,7 +56,7 @@ func withOutgoingID(ctx context.Context) context.Context {
 	}
 	id := RequestID(ctx)
 	if id == "" {
-		id = string(image.NewID())
+		id = newRequestID()
 	}
 	return metadata.AppendToOutgoingContext(ctx, requestIDKey, id)
 }

@@ -122,7 +122,7 @@ func TestRequestIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := <-seen
-		if sent == "abc-1" && got != sent || sent != "abc-1" && len(got) != 36 {
+		if sent == "abc-1" && got != sent || sent != "abc-1" && len(got) != 40 {
 			t.Errorf("sent %q, handler saw %q", sent, got)
 		}
 		if back := header.Get(requestIDKey); len(back) != 1 || back[0] != got {
