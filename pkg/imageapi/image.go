@@ -9,18 +9,18 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
-// Status is the state of an image in the words of the Image API.
-type Status string
+// ImageStatus is the state of an image in the words of the Image API.
+type ImageStatus string
 
 // The statuses that clients see.
 const (
-	Queued        Status = "queued"
-	Saving        Status = "saving"
-	Uploading     Status = "uploading"
-	Importing     Status = "importing"
-	Active        Status = "active"
-	Deactivated   Status = "deactivated"
-	PendingDelete Status = "pending_delete" // its stores are being asked whether it may go
+	Queued        ImageStatus = "queued"
+	Saving        ImageStatus = "saving"
+	Uploading     ImageStatus = "uploading"
+	Importing     ImageStatus = "importing"
+	Active        ImageStatus = "active"
+	Deactivated   ImageStatus = "deactivated"
+	PendingDelete ImageStatus = "pending_delete" // its stores are being asked whether it may go
 )
 
 // Visibility says who sees an image.
@@ -54,7 +54,7 @@ type Image struct {
 	ID              image.ID
 	Revision        int64 // of the record; changes with every edit
 	Name            string
-	Status          Status
+	Status          ImageStatus
 	Visibility      Visibility
 	Owner           string // empty: null
 	Protected       bool
