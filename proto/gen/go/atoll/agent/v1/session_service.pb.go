@@ -841,7 +841,10 @@ type DesiredReplica struct {
 	// When it differs from the last verification the agent did, it verifies the published copy again.
 	VerifyGeneration uint64 `protobuf:"varint,6,opt,name=verify_generation,json=verifyGeneration,proto3" json:"verify_generation,omitempty"`
 	// What the Image API says about the image, for readers at the site. Changes of it alone do not raise the generation.
-	Metadata      *ImageMetadata `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Metadata *ImageMetadata `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// The copy was made by somebody else and has been taken over: with GOAL_PRESENT it is vouched for as it is and never
+	// written; with GOAL_CONDEMNED and GOAL_ABSENT it may go although no agent has written it.
+	Adopted       bool `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -923,6 +926,13 @@ func (x *DesiredReplica) GetMetadata() *ImageMetadata {
 		return x.Metadata
 	}
 	return nil
+}
+
+func (x *DesiredReplica) GetAdopted() bool {
+	if x != nil {
+		return x.Adopted
+	}
+	return false
 }
 
 // ImageMetadata is what the Image API says about an image, as far as a site serves it.
@@ -1414,7 +1424,9 @@ type Offer struct {
 	// Store id of the copy to read.
 	StoreId string `protobuf:"bytes,2,opt,name=store_id,json=storeId,proto3" json:"store_id,omitempty"`
 	// Content of the copy.
-	Content       *Content `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	Content *Content `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	// The staging area has lost the manifest of the content: the site finds it out from its copy and sends it first.
+	Manifest      bool `protobuf:"varint,4,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1480,13 @@ func (x *Offer) GetContent() *Content {
 		return x.Content
 	}
 	return nil
+}
+
+func (x *Offer) GetManifest() bool {
+	if x != nil {
+		return x.Manifest
+	}
+	return false
 }
 
 // ReplicaKey names a replica.
@@ -2084,7 +2103,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\a \x01(\x03R\n" +
 	"totalBytes\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xab\x02\n" +
+	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xc5\x02\n" +
 	"\x0eDesiredReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -2094,7 +2113,8 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\x04goal\x18\x04 \x01(\x0e2\x14.atoll.agent.v1.GoalR\x04goal\x121\n" +
 	"\acontent\x18\x05 \x01(\v2\x17.atoll.agent.v1.ContentR\acontent\x12+\n" +
 	"\x11verify_generation\x18\x06 \x01(\x04R\x10verifyGeneration\x129\n" +
-	"\bmetadata\x18\a \x01(\v2\x1d.atoll.agent.v1.ImageMetadataR\bmetadata\"\xeb\x06\n" +
+	"\bmetadata\x18\a \x01(\v2\x1d.atoll.agent.v1.ImageMetadataR\bmetadata\x12\x18\n" +
+	"\aadopted\x18\b \x01(\bR\aadopted\"\xeb\x06\n" +
 	"\rImageMetadata\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
@@ -2156,11 +2176,12 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"content_id\x18\x01 \x01(\tR\tcontentId\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12'\n" +
-	"\x0fmanifest_digest\x18\x03 \x01(\fR\x0emanifestDigest\"p\n" +
+	"\x0fmanifest_digest\x18\x03 \x01(\fR\x0emanifestDigest\"\x8c\x01\n" +
 	"\x05Offer\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x121\n" +
-	"\acontent\x18\x03 \x01(\v2\x17.atoll.agent.v1.ContentR\acontent\"B\n" +
+	"\acontent\x18\x03 \x01(\v2\x17.atoll.agent.v1.ContentR\acontent\x12\x1a\n" +
+	"\bmanifest\x18\x04 \x01(\bR\bmanifest\"B\n" +
 	"\n" +
 	"ReplicaKey\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
