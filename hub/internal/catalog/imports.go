@@ -179,17 +179,32 @@ func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, content *stor
 	})
 }
 
-// FailSource records that the data of an import will not arrive. The reconciler then undoes the import.
+// FailSource records that the data of an import will not arrive. The reconciler then undoes the import. All stores of a
+// fetch have failed by that; the caller of an upload knows from the answer.
 func (c *Catalog) FailSource(ctx context.Context, op image.ID, cause *storev1.OperationError) error {
 	return repeat(ctx, func() error {
-		o, orev, _, _, err := c.runningImport(op)
+		o, orev, img, irev, err := c.runningImport(op)
 		if err != nil {
 			return err
 		}
 		o.Undoing = storev1.OperationState_OPERATION_STATE_FAILED
 		o.Error = cause
-		return c.records.Commit(ctx, Write{Key: OperationKey(op), Value: o, Revision: orev})
+		writes := []Write{{Key: OperationKey(op), Value: o, Revision: orev}}
+		if fetches(o) {
+			for _, part := range o.Stores {
+				img.FailedStores = append(img.FailedStores, part.StoreId)
+			}
+			slices.Sort(img.FailedStores)
+			img.FailedStores = slices.Compact(img.FailedStores)
+			writes = append(writes, Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev})
+		}
+		return c.records.Commit(ctx, writes...)
 	})
+}
+
+// fetches reports whether the hub gets the data of an import by itself.
+func fetches(o *storev1.Operation) bool {
+	return o.Source.GetUri() != "" || o.Method == "glance-download"
 }
 
 // runningImport returns copies of a running import and its image.

@@ -8,10 +8,8 @@ package importer
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,20 +27,23 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Area    *staging.Area
 	Fetches int   // URLs fetched at the same time; default 4
-	MaxSize int64 // longest image in bytes; default 16 TiB
+	Queue   int   // fetches that wait for their turn; default 1000; more are refused
+	MaxSize int64 // longest image in bytes, whatever the catalog's limits say; default 16 TiB
 	Log     hclog.Logger
 }
 
 // Importer runs imports. Run must be running.
 type Importer struct {
 	Config
-	slots      chan struct{}
-	queued     chan struct{}
+	jobs       chan job             // fetches that wait, each holding one of the places
+	places     chan struct{}        // bounds jobs
 	unfinished []*storev1.Operation // begun by an earlier life of the hub; for Run
+	lost       chan outcome         // ends of imports that could not be recorded; for Run
 
 	mu       sync.Mutex
-	jobs     []job
-	received map[image.ID]*atomic.Int64
+	incoming map[image.ID]*arrival
+	reading  int        // goroutines that wait for messages of callers
+	quiet    *sync.Cond // reading has become 0
 }
 
 // New returns an importer. Imports that are running already count as those of an earlier life of the hub, so call it
@@ -51,13 +52,17 @@ func New(c Config) *Importer {
 	if c.Fetches == 0 {
 		c.Fetches = 4
 	}
+	if c.Queue == 0 {
+		c.Queue = 1000
+	}
 	if c.MaxSize == 0 {
 		c.MaxSize = 16 << 40
 	}
 	im := &Importer{
-		Config: c, slots: make(chan struct{}, c.Fetches), queued: make(chan struct{}, 1),
-		received: map[image.ID]*atomic.Int64{},
+		Config: c, jobs: make(chan job, c.Queue), places: make(chan struct{}, c.Queue), lost: make(chan outcome, lostBacklog),
+		incoming: map[image.ID]*arrival{},
 	}
+	im.quiet = sync.NewCond(&im.mu)
 	for _, op := range c.Catalog.Read().Operations() {
 		if catalog.Importing(op) {
 			im.unfinished = append(im.unfinished, op)
@@ -70,26 +75,47 @@ func New(c Config) *Importer {
 func (im *Importer) Received(op image.ID) int64 {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	if n := im.received[op]; n != nil {
-		return n.Load()
+	if a := im.incoming[op]; a != nil {
+		return a.received.Load()
 	}
 	return 0
 }
 
-func (im *Importer) track(op image.ID) (n *atomic.Int64, done func()) {
-	n = &atomic.Int64{}
-	im.mu.Lock()
-	im.received[op] = n
-	im.mu.Unlock()
-	return n, func() {
-		im.mu.Lock()
-		delete(im.received, op)
-		im.mu.Unlock()
+// Run carries out fetches, those that an earlier life of the hub left unfinished first, until ctx ends, and records what
+// could not be recorded at once. Uploads that such a life left unfinished have lost their caller: they are undone. It
+// returns when nothing of the importer runs any more, so the servers must be stopping too.
+func (im *Importer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	old := make(chan job, len(im.unfinished))
+	for _, op := range im.unfinished {
+		if op.Source.GetUri() != "" {
+			old <- job{op: op}
+		} else {
+			im.settleLater(outcome{op: image.ID(op.Id), err: abandoned(op)})
+		}
 	}
+	close(old)
+	im.unfinished = nil
+	for range im.Fetches {
+		wg.Go(func() { im.work(ctx, old) })
+	}
+	wg.Go(func() { im.settleLost(ctx) })
+	wg.Wait()
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	for im.reading > 0 {
+		im.quiet.Wait()
+	}
+	return nil
 }
 
-// endTimeout bounds the record of how an import ended, which is made also when its caller is gone.
-const endTimeout = 30 * time.Second
+// abandoned says why an import came to nothing whose bytes only the process that is gone could get.
+func abandoned(op *storev1.Operation) error {
+	if op.Method == MethodGlanceDownload {
+		return fault.New(fault.Unavailable, "IMPORT_INTERRUPTED", "the hub was restarted during the download; import the image again")
+	}
+	return fault.New(fault.Unavailable, "UPLOAD_INTERRUPTED", "the hub was restarted during the upload; upload the image again")
+}
 
 // source is what brings the bytes of one import.
 type source struct {
@@ -98,8 +124,11 @@ type source struct {
 	writer  *staging.Writer
 	open    func(ctx context.Context) io.Reader // ctx ends when the import is cancelled
 	size    int64                               // expected; 0 when unknown
-	// resumable: when this process stops, the next one begins again; nothing is undone.
-	resumable bool
+	// interrupt makes a Read return that waits for a silent source; nil when the end of open's ctx does that.
+	interrupt func()
+	// lost says why the data is incomplete when the context of the import has ended; nil: the next life of the hub begins
+	// again, and nothing is undone.
+	lost error
 }
 
 // run moves all bytes of a source into the staging area and completes the import. When it fails, the import is marked as
@@ -107,45 +136,60 @@ type source struct {
 func (im *Importer) run(ctx context.Context, s source) error {
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watched := make(chan struct{})
+	ingested, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		im.watch(ctx, s.op, cancel)
+		interrupt(s.interrupt, ingested)
 	}()
-	defer func() {
-		cancel(nil)
-		<-watched
-	}()
-	received, done := im.track(s.op)
-	defer done()
-	content, err := im.ingest(ctx, s, received)
+	a, done := im.track(s.op)
+	content, err := im.ingest(ctx, s, a)
+	close(ingested)
 	if err == nil {
-		if err = im.Catalog.CompleteSource(ctx, s.op, content); err == nil {
-			return nil
-		}
-		if fault.Is(err, fault.Precondition) {
-			im.Area.Forget(s.content)
-		} // else the record may say complete in spite of the error: a content that no image names goes by itself
+		err = im.complete(ctx, s, content)
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	done()
+	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
-	s.writer.Abort(fault.Public(err))
-	if s.resumable && parent.Err() != nil {
-		return err
+	cancel(nil)
+	<-watched
+	if err == nil {
+		return nil
 	}
-	end, stop := context.WithTimeout(context.WithoutCancel(parent), endTimeout)
-	defer stop()
-	if ferr := im.Catalog.FailSource(end, s.op, operationError(err)); ferr != nil && !fault.Is(ferr, fault.Precondition) {
-		im.Log.Error("failed import not recorded", "operation", string(s.op), "error", ferr)
+	if parent.Err() != nil && s.lost != nil {
+		err = s.lost
+	}
+	s.writer.Abort(fault.Public(err))
+	if parent.Err() == nil || s.lost != nil {
+		im.settle(context.WithoutCancel(parent), outcome{op: s.op, err: err})
 	}
 	return err
 }
 
-// operationError is the record of an error.
-func operationError(err error) *storev1.OperationError {
-	return &storev1.OperationError{Code: int32(rpc.Code(fault.ClassOf(err))), Reason: fault.ReasonOf(err), Message: fault.Public(err)}
+// nudge is the time between two attempts to interrupt a Read: it may have begun just after the first one.
+const nudge = 50 * time.Millisecond
+
+// interrupt makes whoever waits for a silent source return, until done.
+func interrupt(f func(), done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	default:
+	}
+	if f == nil {
+		return
+	}
+	tick := time.NewTicker(nudge)
+	defer tick.Stop()
+	for {
+		f()
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // watch cancels an import when its operation no longer wants the data.
@@ -174,6 +218,3 @@ func endedBy(o *storev1.Operation) error {
 	}
 	return fault.New(fault.Cancelled, "IMPORT_CANCELLED", "the import has been cancelled")
 }
-
-// isEnd reports whether a stream has ended in order.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) }

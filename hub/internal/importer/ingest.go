@@ -15,24 +15,25 @@ import (
 )
 
 // ingest reads a source to its end into the staging area and returns what is known of the content then.
-func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64) (*storev1.Content, error) {
+func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.Content, error) {
 	sums := startSums(md5.New(), sha512.New())
 	defer sums.stop()
 	body := s.open(ctx)
 	var length int64
 	for {
 		buf := sums.buffer()
-		n, err := io.ReadFull(body, buf)
-		// These two come from ReadFull itself; wrapped in another error they tell of a source that broke.
-		last := err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // see above
-		if err != nil && !last {
-			return nil, err
-		}
+		n, last, err := fill(body, buf)
 		if ctx.Err() != nil { // nobody wants the rest any more
 			return nil, context.Cause(ctx)
 		}
+		if err != nil {
+			return nil, err
+		}
 		length += int64(n)
 		if err := im.checkSize(length, s.size, last); err != nil {
+			return nil, err
+		}
+		if err := im.checkQuota(a, length, last); err != nil {
 			return nil, err
 		}
 		if n > 0 {
@@ -40,7 +41,6 @@ func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64
 			if err := s.writer.Append(ctx, buf[:n]); err != nil {
 				return nil, err
 			}
-			received.Store(length)
 		}
 		if last {
 			break
@@ -57,13 +57,42 @@ func (im *Importer) ingest(ctx context.Context, s source, received *atomic.Int64
 	}, nil
 }
 
-// checkSize compares the bytes read so far with what was announced and with the limit.
+// idleReads is how many empty reads in a row a source may answer before it counts as broken.
+const idleReads = 100
+
+// fill reads until buf is full or the source has ended. Only io.EOF itself is the end: a body that was cut answers
+// io.ErrUnexpectedEOF.
+func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
+	for idle := 0; n < len(buf); {
+		m, err := r.Read(buf[n:])
+		n += m
+		switch {
+		case err == io.EOF: //nolint:errorlint // an EOF inside another error tells of a source that broke
+			return n, true, nil
+		case err != nil:
+			return n, false, err
+		case m > 0:
+			idle = 0
+		default:
+			if idle++; idle == idleReads {
+				return n, false, io.ErrNoProgress
+			}
+		}
+	}
+	return n, false, nil
+}
+
+// checkSize compares the bytes read so far with what was announced and with the limits.
 func (im *Importer) checkSize(length, expected int64, last bool) error {
+	most := im.MaxSize
+	if limit := im.Catalog.Limits().ImageSize; limit > 0 {
+		most = min(most, limit)
+	}
 	switch {
 	case last && length == 0:
 		return fault.New(fault.Invalid, "EMPTY_IMAGE", "the image data is empty")
-	case length > im.MaxSize:
-		return fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", im.MaxSize)
+	case length > most:
+		return fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", most)
 	case expected > 0 && (length > expected || last && length < expected):
 		return fault.New(fault.Invalid, "SIZE_MISMATCH", "%d bytes were announced, %d or more came", expected, length)
 	}

@@ -2,54 +2,158 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
+// Ways in which the Image API brings data in, as operations name them.
+const (
+	MethodUpload         = "upload"
+	MethodStage          = "stage"
+	MethodGlanceDirect   = "glance-direct"
+	MethodWebDownload    = "web-download"
+	MethodGlanceDownload = "glance-download"
+	MethodCopyImage      = "copy-image"
+)
+
+// Body is the data of a request, read while it is stored.
+type Body interface {
+	// Read returns io.EOF only when all data has come.
+	io.Reader
+	// Interrupt makes a Read return soon that waits for the caller. It may be called at any time and again.
+	Interrupt()
+}
+
 // Upload reads the data of an import from next until it returns io.EOF. It returns the operation once all bytes are
-// durable in the staging area; by then the stores may be filling or done. When ctx ends or next fails the import is
-// undone.
+// durable in the staging area; by then the stores may be filling or done. When ctx ends, next fails or the import is
+// cancelled it is undone; Upload then returns at once, also while next waits, which is left to end with the request.
 func (im *Importer) Upload(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error) {
-	op, w, err := im.begin(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	id := image.ID(op.Id)
-	im.Log.Info("upload started", "image", op.ImageId, "operation", op.Id, "bytes", in.SizeBytes)
-	err = im.run(ctx, source{
-		op: id, content: image.ID(op.Source.ContentId), writer: w, size: in.SizeBytes,
-		open: func(context.Context) io.Reader { return &messages{next: next} },
+	return im.take(ctx, in, im.Catalog.BeginImport, source{
+		open: func(ctx context.Context) io.Reader { return im.follow(ctx, next) },
 	})
+}
+
+// Store is Upload with the data of an HTTP request.
+func (im *Importer) Store(ctx context.Context, in catalog.Import, body Body) (*storev1.Operation, error) {
+	return im.take(ctx, in, im.Catalog.BeginImport, source{
+		open: func(context.Context) io.Reader { return body }, interrupt: body.Interrupt,
+	})
+}
+
+// Stage reads the data of an image into the staging area, where it waits for an import. It returns once all bytes are
+// durable there. When ctx ends, body fails or the stage is cancelled it is undone, and the image is queued again.
+func (im *Importer) Stage(ctx context.Context, in catalog.Import, body Body) (*storev1.Operation, error) {
+	return im.take(ctx, in, im.Catalog.BeginStage, source{
+		open: func(context.Context) io.Reader { return body }, interrupt: body.Interrupt,
+	})
+}
+
+// begin is the catalog's record that data arrives.
+type begin func(context.Context, catalog.Import) (*storev1.Operation, error)
+
+// take creates the content, then the operation, and stores the data of a caller.
+func (im *Importer) take(ctx context.Context, in catalog.Import, begin begin, s source) (*storev1.Operation, error) {
+	op, w, err := im.create(ctx, in, begin)
 	if err != nil {
-		im.Log.Warn("upload failed", "image", op.ImageId, "operation", op.Id, "error", err)
 		return nil, err
 	}
-	im.Log.Info("upload complete", "image", op.ImageId, "operation", op.Id)
-	if now, _ := im.Catalog.Read().Operation(id); now != nil {
+	log := im.Log.With("image", op.ImageId, "operation", op.Id)
+	log.Info("upload started", "bytes", in.SizeBytes)
+	s.op, s.content, s.writer, s.size = image.ID(op.Id), image.ID(op.Source.ContentId), w, in.SizeBytes
+	s.lost = fault.New(fault.Cancelled, "CALLER_LOST", "the caller went away before all data had come")
+	if err := im.run(ctx, s); err != nil {
+		log.Warn("upload failed", "error", err)
+		return nil, err
+	}
+	log.Info("upload complete")
+	if now, _ := im.Catalog.Read().Operation(s.op); now != nil {
 		op = now
 	}
 	return op, nil
 }
 
-// messages is an io.Reader over a stream of messages.
+// create creates the content and then the operation.
+func (im *Importer) create(ctx context.Context, in catalog.Import, begin begin) (*storev1.Operation, *staging.Writer, error) {
+	in.Content = image.NewID()
+	w, err := im.Area.Create(in.Content)
+	if err != nil {
+		return nil, nil, err
+	}
+	op, err := begin(ctx, in)
+	if err != nil {
+		w.Abort("the request was refused")
+		im.Area.Forget(in.Content) // no record has ever named it
+		return nil, nil, err
+	}
+	return op, w, nil
+}
+
+// message is one message of a caller, or why there are no more.
+type message struct {
+	data []byte
+	err  error
+}
+
+// messages is an io.Reader over the messages of a caller.
 type messages struct {
-	next func() ([]byte, error)
+	ctx  context.Context
+	next <-chan message
 	rest []byte
 }
 
+// follow returns a reader of what next yields. Waiting for a silent caller cannot be broken off before the handler of
+// the request has returned, so a goroutine waits; Run waits for it at the end.
+func (im *Importer) follow(ctx context.Context, next func() ([]byte, error)) io.Reader {
+	ch := make(chan message)
+	im.mu.Lock()
+	im.reading++
+	im.mu.Unlock()
+	go func() {
+		defer im.readingDone()
+		for {
+			b, err := next()
+			select {
+			case ch <- message{b, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return &messages{ctx: ctx, next: ch}
+}
+
+func (im *Importer) readingDone() {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.reading--; im.reading == 0 {
+		im.quiet.Broadcast()
+	}
+}
+
+// Read returns io.EOF when the caller has ended its messages in order.
 func (m *messages) Read(p []byte) (int, error) {
 	for len(m.rest) == 0 {
-		b, err := m.next()
-		if isEnd(err) {
-			return 0, io.EOF
+		select {
+		case <-m.ctx.Done():
+			return 0, context.Cause(m.ctx)
+		case msg := <-m.next:
+			if errors.Is(msg.err, io.EOF) {
+				return 0, io.EOF
+			}
+			if msg.err != nil {
+				return 0, msg.err
+			}
+			m.rest = msg.data
 		}
-		if err != nil {
-			return 0, err
-		}
-		m.rest = b
 	}
 	n := copy(p, m.rest)
 	m.rest = m.rest[n:]

@@ -161,7 +161,7 @@ func (p *planner) createReplicas() {
 		return
 	}
 	for _, o := range p.ops {
-		if !fills(o) {
+		if !fills(o) || o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT && p.img.Content.GetId() == "" { // or waits for its turn to be fetched
 			continue
 		}
 		for _, part := range o.Stores {
