@@ -99,6 +99,9 @@ func (m *Manager) applyReplicaLocked(d *agentv1.DesiredReplica, snapshot bool) {
 		return
 	}
 	old := r.want
+	if !snapshot && r.seq != 0 && old == w {
+		return // only what is said to readers has changed
+	}
 	r.want = w
 	if r.seq == 0 || old.goal != w.goal || old.generation != w.generation || old.content != w.content {
 		r.interruptLocked()

@@ -103,3 +103,30 @@ func TestOnlyNewGoalsInterrupt(t *testing.T) {
 		}
 	}
 }
+
+// New metadata is for readers: it neither stops what is under way nor wakes what waits for the hub.
+func TestMetadataDisturbsNothing(t *testing.T) {
+	m := idle(t)
+	m.Apply(&agentv1.Desired{Revision: 1, Snapshot: true, Replicas: []*agentv1.DesiredReplica{goalOf(goalPresent, 1, conA)}})
+	r := m.replicas[key{Store: st0, Image: img1}]
+	<-r.wake
+	clear(m.ready)
+	seq, want := r.seq, r.want
+	d := goalOf(goalPresent, 1, conA)
+	d.Metadata = &agentv1.ImageMetadata{Revision: 7, Name: "renamed", Location: "rbd://f/images/x/snap"}
+	m.Apply(&agentv1.Desired{Revision: 2, Replicas: []*agentv1.DesiredReplica{d}})
+	if r.seq != seq || r.want != want || len(m.ready) != 0 {
+		t.Errorf("disturbed: seq %d, %d ready, wanted %v", r.seq, len(m.ready), r.want)
+	}
+	select {
+	case <-r.wake:
+		t.Error("woken")
+	default:
+	}
+	m.Apply(&agentv1.Desired{Revision: 1, Snapshot: true, Replicas: []*agentv1.DesiredReplica{d}})
+	select {
+	case <-r.wake: // a new session repeats goals: whoever waits for the hub looks again
+	default:
+		t.Error("not woken by a snapshot")
+	}
+}

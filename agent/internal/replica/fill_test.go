@@ -174,7 +174,7 @@ func TestWaitsForTheHub(t *testing.T) {
 	s.holds(c)
 }
 
-// Content that is gone stops the fill without a failure; when the hub repeats its goal the site looks again.
+// Content that is gone stops the fill without a failure; when the hub says more of the goal the site looks again.
 func TestContentGone(t *testing.T) {
 	hub := newFakeHub(t)
 	c := hub.begin(conA, pattern(8, "ddp"))
@@ -188,7 +188,7 @@ func TestContentGone(t *testing.T) {
 		return r.State == isFilling && r.GetFailure().GetReason() == manifest.ReasonGone
 	})
 	hub.change(func() { c.gone, c.complete, c.shown = false, true, len(c.man.Chunks) })
-	s.delta(goalOf(goalPresent, 1, conA))
+	s.delta(c.describe(goalOf(goalPresent, 1, conA)))
 	s.await(isPresent, 1)
 	s.holds(c)
 	if n := c.served[0]; n != 1 {

@@ -53,7 +53,7 @@ type outcome struct {
 	failure      *agentv1.Failure      // reported with the state
 	verification *agentv1.Verification // reported when not nil
 	again        time.Duration         // look again after so long; 0: the goal has been answered
-	onWake       bool                  // look again also when the hub repeats its goal
+	onWake       bool                  // look again also when the hub says more of its goal, or repeats it in a new session
 	vanished     bool                  // nothing is left of a forgotten replica
 }
 

@@ -30,6 +30,8 @@ type Config struct {
 	Peer func(context.Context) (site image.SiteID, address string, err error)
 	// Desired returns what a site is told about a replica.
 	Desired func(*storev1.Image, *storev1.Replica) *agentv1.DesiredReplica
+	// Metadata returns what the site tells readers about the image, whose record has this revision. Nil: nothing.
+	Metadata func(img *storev1.Image, revision int64, r *storev1.Replica) *agentv1.ImageMetadata
 	// Changed is told which images the planner should look at; it must not block.
 	Changed   func(...image.ID)
 	Heartbeat time.Duration // longest silence on a link; default 5 s

@@ -2,7 +2,9 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -10,13 +12,18 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// batch is the most replicas one message names; 500 stay far below gRPC's 4 MiB.
-const batch = 500
+// What one message may hold. A single goal is far smaller: etcd bounds the record that its metadata comes from.
+const (
+	batch      = 500     // replicas
+	batchBytes = 1 << 20 // their encoded length; far below gRPC's limit
+)
 
 // silences is how many heartbeat intervals a link may stay silent before it counts as dead.
 const silences = 3
@@ -171,7 +178,7 @@ func (ss *session) write(welcome *agentv1.Welcome) error {
 	if err := ss.send(&agentv1.ConnectResponse{Body: &agentv1.ConnectResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
-	w := &writer{session: ss, sent: map[key]*agentv1.DesiredReplica{}}
+	w := &writer{session: ss, sent: map[key]digest{}}
 	for {
 		if err := w.flush(); err != nil {
 			return err
@@ -200,8 +207,33 @@ func (ss *session) send(m *agentv1.ConnectResponse) error {
 type writer struct {
 	*session
 	revision uint64
-	sent     map[key]*agentv1.DesiredReplica
+	sent     map[key]digest
 	offers   []*agentv1.Offer
+	scratch  []byte
+}
+
+// digest stands for a goal that has been sent: with metadata, goals themselves would take gigabytes for a thousand sites.
+type digest [16]byte
+
+// digest returns the digest of a goal.
+func (w *writer) digest(d *agentv1.DesiredReplica) (digest, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(w.scratch[:0], d)
+	if err != nil {
+		return digest{}, fmt.Errorf("encode goal of image %s: %w", d.ImageId, err)
+	}
+	w.scratch = b
+	sum := sha256.Sum256(b)
+	return digest(sum[:len(digest{})]), nil
+}
+
+// desired returns what the agent should know of a replica.
+func (w *writer) desired(read catalog.Reader, r *storev1.Replica) *agentv1.DesiredReplica {
+	img, revision := read.Image(image.ID(r.ImageId))
+	d := w.service.Desired(img, r)
+	if w.service.Metadata != nil {
+		d.Metadata = w.service.Metadata(img, revision, r)
+	}
+	return d
 }
 
 // flush sends everything that differs from what the agent has been told.
@@ -213,7 +245,7 @@ func (w *writer) flush() error {
 	w.mu.Unlock()
 	read := w.service.Catalog.Read()
 	if snapshot {
-		w.sent = map[key]*agentv1.DesiredReplica{}
+		w.sent = map[key]digest{}
 		for store := range w.accepted {
 			for _, r := range read.StoreReplicas(store) {
 				dirty[key{image.ID(r.ImageId), store}] = struct{}{}
@@ -228,18 +260,21 @@ func (w *writer) flush() error {
 		}
 		r, _ := read.Replica(k.image, k.store)
 		if r == nil {
-			if w.sent[k] != nil {
+			if _, told := w.sent[k]; told {
 				delete(w.sent, k)
 				removed = append(removed, &agentv1.ReplicaKey{ImageId: string(k.image), StoreId: string(k.store)})
 			}
 			continue
 		}
-		img, _ := read.Image(k.image)
-		d := w.service.Desired(img, r)
-		if proto.Equal(d, w.sent[k]) {
+		d := w.desired(read, r)
+		sum, err := w.digest(d)
+		if err != nil {
+			return err
+		}
+		if w.sent[k] == sum {
 			continue
 		}
-		w.sent[k] = d
+		w.sent[k] = sum
 		changed = append(changed, d)
 	}
 	offers := w.service.offersOf(w.site)
@@ -256,7 +291,7 @@ func (w *writer) sendDesired(snapshot bool, changed []*agentv1.DesiredReplica, r
 	for first := true; first || len(changed)+len(removed) > 0; first = false {
 		w.revision++
 		d := &agentv1.Desired{Revision: w.revision, Snapshot: snapshot && first, Offers: w.offers}
-		n := min(batch, len(changed))
+		n := fitting(changed)
 		d.Replicas, changed = changed[:n], changed[n:]
 		n = min(batch, len(removed))
 		d.Removed, removed = removed[:n], removed[n:]
@@ -266,4 +301,15 @@ func (w *writer) sendDesired(snapshot bool, changed []*agentv1.DesiredReplica, r
 		}
 	}
 	return nil
+}
+
+// fitting returns how many of the goals go into one message: at least one if there is any.
+func fitting(goals []*agentv1.DesiredReplica) int {
+	size := 0
+	for i, d := range goals[:min(batch, len(goals))] {
+		if size += proto.Size(d); size > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return min(batch, len(goals))
 }
