@@ -20,6 +20,7 @@ type Caller struct {
 	DomainID        string   // of a domain-scoped token
 	SystemScope     string   // "all" for a system-scoped token
 	Roles           []string // lower case
+	NotAdminProject bool     // the identity service has a project for administrators, and this is another one
 	// What a service token sent along by Nova or Cinder says; empty without one.
 	ServiceUserID    string
 	ServiceProjectID string
