@@ -25,6 +25,7 @@ func Desired(img *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
 	default:
 		d.Goal = agentv1.Goal_GOAL_PRESENT
 	}
+	d.Goal, d.Adopted = adoptedGoal(d.Goal, img, r), r.Adopted
 	return d
 }
 

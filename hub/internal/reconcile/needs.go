@@ -51,9 +51,10 @@ func needOf(a Aggregate, w World) imageNeed {
 		view := w.Stores[s]
 		switch {
 		case r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
+		case r.Adopted && r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE: // is never filled
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			n.need.PinFrom = staging.Unpinned
-			if view.Online && view.Healthy && (source == nil || s == w.Central) {
+			if view.Online && view.Healthy && content.Complete && (source == nil || s == w.Central) {
 				source = r
 			}
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:

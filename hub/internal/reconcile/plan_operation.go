@@ -40,6 +40,8 @@ func (p *planner) planOperation(o *storev1.Operation) {
 		p.planDelete(o, true)
 	case storev1.OperationKind_OPERATION_KIND_VERIFY:
 		p.planVerify(o)
+	case storev1.OperationKind_OPERATION_KIND_ADOPT:
+		p.planAdopt(o)
 	case storev1.OperationKind_OPERATION_KIND_STAGE:
 		if o.Undoing != notSet { // the data will not come; nothing was written to any store
 			p.end(o, o.Undoing, o.Error)
@@ -293,7 +295,7 @@ func (p *planner) planImporting() {
 		}
 	}
 	for _, o := range p.ops {
-		if o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT && o.State == running {
+		if (o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT || o.Kind == storev1.OperationKind_OPERATION_KIND_ADOPT) && o.State == running {
 			importing = true
 		}
 	}

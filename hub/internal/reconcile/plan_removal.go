@@ -65,6 +65,9 @@ func (p *planner) planImageDelete() {
 	var inUse []string
 	for _, s := range p.stores() {
 		r := p.replicas[s]
+		if p.disown(s) {
+			continue
+		}
 		if r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_DELETING {
 			p.replicas[s] = catalog.BeginRemoval(r, p.w.Now)
 			r = p.replicas[s]

@@ -24,10 +24,11 @@ func (p *planner) planReplica(s image.StoreID) {
 		r.ContentId = id
 		p.restart(r)
 	}
-	switch r.Phase {
-	case storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
+	switch {
+	case p.planSource(s, r):
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 		p.planFailed(s, r)
-	case storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		p.planActive(s, r)
 	default:
 		p.planFilling(s, r)
@@ -81,9 +82,8 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 		if !p.img.Content.GetComplete() {
 			return // cannot be: the site publishes only what has a root digest
 		}
-		view := p.w.Stores[s]
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE)
-		r.Location = image.Location{Driver: view.Driver, FSID: view.FSID, Pool: view.Pool, Image: image.ID(r.ImageId)}.URL()
+		r.Location = p.location(s, r)
 		r.Reason, r.Message, r.Retryable, r.Attempts = "", "", false, 0
 		p.img.FailedStores = without(p.img.FailedStores, r.StoreId)
 		p.applyVerification(r, o.Verification)
@@ -102,6 +102,10 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 			return
 		}
 		p.fail(r, f.GetReason(), f.GetMessage(), f.GetRetryable())
+	case agentv1.ReplicaState_REPLICA_STATE_ABSENT:
+		if r.Adopted {
+			p.lost(r)
+		}
 	}
 }
 
@@ -115,6 +119,7 @@ func (p *planner) planActive(s image.StoreID, r *storev1.Replica) {
 		return
 	}
 	switch {
+	case o.State == agentv1.ReplicaState_REPLICA_STATE_VERIFYING && r.Adopted: // read again before the site vouches for it
 	case o.State == agentv1.ReplicaState_REPLICA_STATE_PRESENT:
 		r.Reason, r.Message, r.Retryable, r.Attempts = "", "", false, 0
 		p.applyVerification(r, o.Verification)
