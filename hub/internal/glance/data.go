@@ -41,3 +41,14 @@ func (s *Server) storeList() []imageapi.Store { return nil }
 func (s *Server) Open(_ context.Context, _ *imageapi.Image, _ []string, _, _ int64) (io.ReadCloser, error) {
 	return nil, fault.New(fault.Unavailable, "NO_COPY", "no copy can be read now")
 }
+
+// AddLocation takes over the copy that a URL names.
+func (s *Server) AddLocation(_ context.Context, _ image.ID, _ string, _ *storev1.Expected) error {
+	return fault.New(fault.Denied, "NO_ADOPTION", "locations cannot be added")
+}
+
+// RemoveLocation removes the copy in a store.
+func (s *Server) RemoveLocation(ctx context.Context, id image.ID, store image.StoreID) error {
+	_, err := s.Catalog.DeleteReplica(ctx, id, store)
+	return err
+}

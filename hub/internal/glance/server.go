@@ -5,6 +5,7 @@
 package glance
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +24,14 @@ type Settings struct {
 	DeleteWait time.Duration
 	// UploadWait bounds how long PUT of a file waits, after its last byte, for the image to become active. Default 10 min.
 	UploadWait time.Duration
+}
+
+// Methods returns the import methods on offer, in the order in which clients are told of them. The slice is shared.
+func (s Settings) Methods() []string {
+	if s.GlanceDownload {
+		return append(slices.Clip(s.ImportMethods), "glance-download")
+	}
+	return s.ImportMethods
 }
 
 // Config is what a Server needs. All fields without a default are required.
