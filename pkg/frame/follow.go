@@ -23,7 +23,7 @@ func (h *handler) manifest(w http.ResponseWriter, r *http.Request, content image
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/vnd.atoll.manifest")
+	w.Header().Set("Content-Type", manifestType)
 	control := http.NewResponseController(w)
 	buf := bufio.NewWriterSize(w, 32<<10)
 	enc := manifest.NewEncoder(buf, next)

@@ -41,13 +41,18 @@ type HandlerOptions struct {
 	SpaceWait time.Duration // how long a PUT waits for space in the staging area; default 10 s
 	Stall     time.Duration // how long a peer may take to send or accept one frame; default 2 min
 	Puts      int           // PUTs handled at the same time, each with a buffer of one frame or two; default 8
+	Manifests Manifests     // takes in manifests; nil: none are
 }
 
 type handler struct {
-	store Store
-	o     HandlerOptions
-	puts  chan struct{}
+	store     Store
+	o         HandlerOptions
+	puts      chan struct{}
+	manifests chan struct{} // manifests being taken in
 }
+
+// manifestPuts bounds how many manifests are taken in at the same time, for each is held in memory: 8 MiB for a TiB.
+const manifestPuts = 2
 
 // NewHandler returns the handler of /v1/contents/. Put authentication in front of it. Its answers that are errors carry
 // {"reason","message"}. The server should speak HTTP/1.1 and have a ReadHeaderTimeout; the handler sets deadlines for
@@ -59,9 +64,10 @@ func NewHandler(store Store, o HandlerOptions) http.Handler {
 	o.SpaceWait = cmp.Or(o.SpaceWait, 10*time.Second)
 	o.Stall = cmp.Or(o.Stall, 2*time.Minute)
 	o.Puts = cmp.Or(o.Puts, 8)
-	h := &handler{store: store, o: o, puts: make(chan struct{}, o.Puts)}
+	h := &handler{store: store, o: o, puts: make(chan struct{}, o.Puts), manifests: make(chan struct{}, manifestPuts)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/contents/{content}/manifest", h.route(h.manifest))
+	mux.HandleFunc("PUT /v1/contents/{content}/manifest", h.route(h.putManifest))
 	mux.HandleFunc("GET /v1/contents/{content}/frames/{index}", h.route(h.frame))
 	mux.HandleFunc("PUT /v1/contents/{content}/frames/{index}", h.route(h.put))
 	mux.HandleFunc("GET /v1/contents/{content}/demand", h.route(h.demand))

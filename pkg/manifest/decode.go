@@ -121,6 +121,20 @@ func (d *Decoder) fail(err error) error {
 // Read reads a whole manifest, which must end where r ends, and checks its root digest. It holds one digest per chunk in
 // memory. Errors are those of Decoder.Next; Corrupt also when the root differs, chunks are missing or bytes follow.
 func Read(r io.Reader, sum func([]byte) Digest) (*Manifest, Digest, error) {
+	return read(r, MaxChunks, sum)
+}
+
+// ReadSized is Read for a content of length bytes; Corrupt also when the manifest describes another length. What it holds
+// in memory is bounded by the length.
+func ReadSized(r io.Reader, length int64, sum func([]byte) Digest) (*Manifest, Digest, error) {
+	m, root, err := read(r, Count(length), sum)
+	if err == nil && m.Length != length {
+		err = corrupt("it describes another length")
+	}
+	return m, root, err
+}
+
+func read(r io.Reader, most int, sum func([]byte) Digest) (*Manifest, Digest, error) {
 	d := NewDecoder(r)
 	if first, err := d.First(); err != nil {
 		return nil, Digest{}, err
@@ -132,6 +146,9 @@ func Read(r io.Reader, sum func([]byte) Digest) (*Manifest, Digest, error) {
 		rec, err := d.Next()
 		if err != nil {
 			return nil, Digest{}, err
+		}
+		if rec.Count > most-len(m.Chunks) {
+			return nil, Digest{}, corrupt("it describes more chunks than the content has")
 		}
 		for range rec.Count {
 			m.Chunks = append(m.Chunks, rec.Digest)

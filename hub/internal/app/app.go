@@ -135,7 +135,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	})
 	agentv1.RegisterSessionServiceServer(link, sessions)
 	agentv1.RegisterEnrollmentServiceServer(link, authority.Enrollment())
-	frames := frame.NewHandler(h.area, frame.HandlerOptions{})
+	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}})
 
 	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
