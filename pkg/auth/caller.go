@@ -36,6 +36,13 @@ type Caller struct {
 // HasRole reports whether the caller's own token has the role, which is in lower case.
 func (c *Caller) HasRole(role string) bool { return c != nil && slices.Contains(c.Roles, role) }
 
+// WithService returns a copy of the caller that also carries what a service token says.
+func (c *Caller) WithService(service *Caller) *Caller {
+	own := *c
+	own.ServiceUserID, own.ServiceProjectID, own.ServiceRoles = service.UserID, service.ProjectID, service.Roles
+	return &own
+}
+
 // Verifier finds out who a token belongs to.
 type Verifier interface {
 	// Verify returns the caller a token belongs to; serviceToken, empty for none, adds what a service says of itself.
