@@ -112,23 +112,26 @@ func TestStaticTokensAreReadAgain(t *testing.T) {
 	if err := verify(userToken); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("a token that was removed: %v, want Unauthenticated", err)
 	}
-	for name, spoil := range map[string]func(){
-		"wrong text": func() { writeTokens(t, file, "tokens: 5\n", c.at.Add(2*time.Minute)) },
-		"open mode": func() {
+	for _, spoil := range []struct {
+		name string
+		do   func()
+	}{
+		{"wrong text", func() { writeTokens(t, file, "tokens: 5\n", c.at.Add(2*time.Minute)) }},
+		{"open mode", func() {
 			if err := os.Chmod(file, 0o644); err != nil {
 				t.Fatal(err)
 			}
-		},
-		"missing": func() {
+		}},
+		{"missing", func() {
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
 			}
-		},
+		}},
 	} {
-		spoil()
+		spoil.do()
 		c.advance(time.Second)
 		if err := verify(added); err != nil {
-			t.Errorf("%s: the tokens did not stay as they were: %v", name, err)
+			t.Errorf("%s: the tokens did not stay as they were: %v", spoil.name, err)
 		}
 	}
 }
