@@ -6,6 +6,8 @@ declare -A sets=(
 	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates'
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
+	[keystone]='keystone uwsgi-core uwsgi-plugin-python3 curl jq'
+	[clients]='python3-glanceclient python3-openstackclient'
 )
 
 usage() {
@@ -38,6 +40,12 @@ have() {
 	grub-common) command -v grub-mkimage >/dev/null ;;
 	e2fsprogs) command -v mke2fs >/dev/null ;;
 	fdisk) command -v sfdisk >/dev/null ;;
+	keystone) command -v keystone-manage >/dev/null ;;
+	uwsgi-core) command -v uwsgi >/dev/null ;;
+	uwsgi-plugin-python3) command -v uwsgi_python3 >/dev/null ;;
+	curl | jq) command -v "$1" >/dev/null ;;
+	python3-glanceclient) command -v glance >/dev/null ;;
+	python3-openstackclient) command -v openstack >/dev/null ;;
 	*) true ;;
 	esac
 }
