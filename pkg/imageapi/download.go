@@ -92,11 +92,10 @@ func send(w http.ResponseWriter, img *Image, body io.Reader, part byteRange, who
 	h.Set("Content-Length", strconv.FormatInt(part.length, 10))
 	h.Set("Accept-Ranges", "bytes")
 	code := http.StatusOK
-	if whole {
-		if img.Checksum != "" {
-			h.Set("Content-MD5", img.Checksum) // in hex, as clients expect it
-		}
-	} else {
+	if img.Checksum != "" {
+		h.Set("Content-MD5", img.Checksum) // of the whole image and in hex, as clients expect it
+	}
+	if !whole {
 		code = http.StatusPartialContent
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.offset, part.offset+part.length-1, img.Size))
 	}

@@ -38,8 +38,8 @@ func (s sorting) parse() ([]order, error) {
 			return nil, badQuery("Old and new sorting syntax cannot be combined")
 		}
 		for item := range strings.SplitSeq(s.text, ",") {
-			key, dir, given := strings.Cut(item, ":")
-			if !given {
+			key, dir, _ := strings.Cut(item, ":")
+			if strings.TrimSpace(dir) == "" {
 				dir = "desc"
 			}
 			s.keys, s.dirs = append(s.keys, strings.TrimSpace(key)), append(s.dirs, strings.TrimSpace(dir))

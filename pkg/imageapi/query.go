@@ -112,7 +112,7 @@ func (q *query) set(key, value string) error {
 	case "marker":
 		q.marker, q.hasMarker = value, true
 	case "visibility":
-		if !slices.Contains([]string{"public", "private", "shared", "community", "all"}, value) {
+		if value != "" && !slices.Contains([]string{"public", "private", "shared", "community", "all"}, value) {
 			return badQuery("Invalid visibility value: %s", clip(value))
 		}
 		q.visibility = value
