@@ -7,10 +7,14 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/retry"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -30,6 +34,10 @@ type Options struct {
 	CallTimeout time.Duration
 	// Patience is how long FollowOperation goes on without a word from the hub; 0 means 5 minutes.
 	Patience time.Duration
+	// TLS is how to reach a hub that is not on this machine, see rpc.ClientTLS; nil means plaintext.
+	TLS *tls.Config
+	// Tokens says who calls; nil means nobody. Tokens are not sent in plaintext to another machine.
+	Tokens Tokens
 	// Retry says how FollowOperation waits before it watches again; the zero value means 0.2 s growing to 5 s.
 	Retry retry.Policy
 }
@@ -45,9 +53,11 @@ type Client struct {
 	conn     *grpc.ClientConn
 	patience time.Duration
 	retry    retry.Policy
+	tokens   Tokens
 }
 
-// New returns a client of the hub at target (host:port, or unix:PATH). It does not connect: the first call does.
+// New returns a client of the hub at target (host:port, or unix:PATH). It does not connect: the first call does. Invalid
+// with reason TLS_REQUIRED when there are tokens, no TLS, and the target is another machine.
 func New(target string, o Options) (*Client, error) {
 	if o.UserAgent == "" {
 		o.UserAgent = "atoll-client"
@@ -61,11 +71,18 @@ func New(target string, o Options) (*Client, error) {
 	if o.Retry == (retry.Policy{}) {
 		o.Retry = retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second}
 	}
-	conn, err := rpc.Dial(target, rpc.DialOptions{UserAgent: o.UserAgent})
+	if o.Tokens != nil && o.TLS == nil && !isLocal(target) {
+		return nil, fault.New(fault.Invalid, "TLS_REQUIRED", "a token is not sent to %s without TLS, where others could read it", target)
+	}
+	conn, err := rpc.Dial(target, rpc.DialOptions{TLS: o.TLS, UserAgent: o.UserAgent})
 	if err != nil {
 		return nil, err
 	}
-	cc := bounded{conn, o.CallTimeout}
+	var cc grpc.ClientConnInterface = conn
+	if o.Tokens != nil {
+		cc = authorized{cc, o.Tokens}
+	}
+	cc = bounded{cc, o.CallTimeout}
 	return &Client{
 		Images:     hubv1.NewImageServiceClient(cc),
 		Replicas:   hubv1.NewReplicaServiceClient(cc),
@@ -75,7 +92,21 @@ func New(target string, o Options) (*Client, error) {
 		conn:       conn,
 		patience:   o.Patience,
 		retry:      o.Retry,
+		tokens:     o.Tokens,
 	}, nil
+}
+
+// isLocal reports whether a target is on this machine.
+func isLocal(target string) bool {
+	if strings.HasPrefix(target, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = target
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Close ends the connection and every call on it.

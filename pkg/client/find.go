@@ -9,7 +9,8 @@ import (
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
-// FindImage returns the image with this UUID or, if it is no UUID, the only image with this name. NotFound when there is
+// FindImage returns the image with this UUID or, if it is no UUID, the only image with this name, hidden or not, that the
+// caller's lists have. NotFound when there is
 // none; Invalid with reason AMBIGUOUS_NAME and the UUIDs when there are several.
 func (c *Client) FindImage(ctx context.Context, idOrName string) (*hubv1.Image, error) {
 	if idOrName == "" {
@@ -21,7 +22,7 @@ func (c *Client) FindImage(ctx context.Context, idOrName string) (*hubv1.Image, 
 	}
 	const most = 5
 	var found []*hubv1.Image
-	for img, err := range c.AllImages(ctx, &hubv1.ListImagesRequest{Name: idOrName}) {
+	for img, err := range c.AllImages(ctx, &hubv1.ListImagesRequest{Name: idOrName, IncludeHidden: true}) {
 		if err != nil {
 			return nil, err
 		}

@@ -33,18 +33,24 @@ func Done(op *hubv1.Operation) bool {
 
 // FollowOperation blocks until the operation is done and returns it as it then is; whether it succeeded is for the caller
 // to see. A hub that restarts or cannot be reached is asked again and again until it has been silent for
-// Options.Patience. When ctx ends, the error is of class Cancelled or Timeout and the operation goes on.
+// Options.Patience. A token that ends meanwhile is renewed if it can be. When ctx ends, the error is of class Cancelled or
+// Timeout and the operation goes on.
 func (c *Client) FollowOperation(ctx context.Context, id string, f Follower) (*hubv1.Operation, error) {
 	waits := c.retry.Backoff()
 	silent := c.patience
+	renew := true
 	for {
 		op, err := c.watch(ctx, id, func(op *hubv1.Operation) {
 			waits.Reset()
-			silent = c.patience
+			silent, renew = c.patience, true
 			if f.Update != nil {
 				f.Update(op)
 			}
 		})
+		if renew && fault.Is(err, fault.Unauthenticated) && c.renewed(ctx) {
+			renew = false // once; a fresh token that is refused too will not get better
+			continue
+		}
 		if err == nil || ctx.Err() != nil || !worthAsking(err) {
 			return op, err
 		}

@@ -26,19 +26,45 @@ func (c *Client) Upload(
 	if err != nil {
 		return nil, err
 	}
-	send := func(m *hubv1.UploadImageRequest) (bool, error) {
-		err := stream.Send(m)
-		if errors.Is(err, io.EOF) { // the hub has answered already; CloseAndRecv tells what
-			return false, nil
-		}
-		return err == nil, err
+	err = send(stream.Send, &hubv1.UploadImageRequest{Part: &hubv1.UploadImageRequest_Header{Header: header}},
+		func(data []byte) *hubv1.UploadImageRequest {
+			return &hubv1.UploadImageRequest{Part: &hubv1.UploadImageRequest_Data{Data: data}}
+		}, r, onSent)
+	if err != nil {
+		return nil, err
 	}
-	more, err := send(&hubv1.UploadImageRequest{Part: &hubv1.UploadImageRequest_Header{Header: header}})
+	res, err := stream.CloseAndRecv()
+	return res.GetOperation(), err
+}
+
+// Stage is Upload into the staging area only: it returns the image, which then is uploading and can be imported into
+// stores with ImportImageRequest.Staged.
+func (c *Client) Stage(ctx context.Context, header *hubv1.StageHeader, r io.Reader, onSent func(sent int64)) (*hubv1.Image, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.Images.StageImage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = send(stream.Send, &hubv1.StageImageRequest{Part: &hubv1.StageImageRequest_Header{Header: header}},
+		func(data []byte) *hubv1.StageImageRequest {
+			return &hubv1.StageImageRequest{Part: &hubv1.StageImageRequest_Data{Data: data}}
+		}, r, onSent)
+	if err != nil {
+		return nil, err
+	}
+	res, err := stream.CloseAndRecv()
+	return res.GetImage(), err
+}
+
+// send sends a header and then r in parts. It returns nil also when the hub has answered already: the answer tells why.
+func send[M any](put func(M) error, header M, part func([]byte) M, r io.Reader, onSent func(sent int64)) error {
+	more, err := sendOne(put, header)
 	buf := make([]byte, uploadPart)
 	for sent := int64(0); more && err == nil; {
 		n, readErr := io.ReadFull(r, buf)
 		if n > 0 {
-			more, err = send(&hubv1.UploadImageRequest{Part: &hubv1.UploadImageRequest_Data{Data: buf[:n]}})
+			more, err = sendOne(put, part(buf[:n]))
 			if sent += int64(n); more && onSent != nil {
 				onSent(sent)
 			}
@@ -47,12 +73,17 @@ func (c *Client) Upload(
 		case errors.Is(readErr, io.EOF), errors.Is(readErr, io.ErrUnexpectedEOF):
 			more = false
 		case readErr != nil:
-			return nil, fault.Wrap(readErr, fault.Invalid, "SOURCE_UNREADABLE", "the data to upload cannot be read")
+			return fault.Wrap(readErr, fault.Invalid, "SOURCE_UNREADABLE", "the data to upload cannot be read")
 		}
 	}
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// sendOne sends one message. more is false when the hub wants no more of them.
+func sendOne[M any](put func(M) error, m M) (more bool, err error) {
+	err = put(m)
+	if errors.Is(err, io.EOF) {
+		return false, nil
 	}
-	res, err := stream.CloseAndRecv()
-	return res.GetOperation(), err
+	return err == nil, err
 }

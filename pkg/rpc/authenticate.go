@@ -13,7 +13,7 @@ import (
 
 // The metadata keys in which callers send tokens, those of the Image API's headers.
 const (
-	TokenKey        = "x-auth-token"
+	TokenKey        = "x-auth-token" //nolint:gosec // a name, not a secret
 	ServiceTokenKey = "x-service-token"
 )
 

@@ -13,7 +13,10 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/glance"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/policy"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -28,6 +31,8 @@ func TestEnumsAgree(t *testing.T) {
 		{hubv1.ReplicaPhase(0), storev1.ReplicaPhase(0)},
 		{hubv1.OperationKind(0), storev1.OperationKind(0)},
 		{hubv1.OperationState(0), storev1.OperationState(0)},
+		{hubv1.Visibility(0), storev1.Visibility(0)},
+		{hubv1.MemberStatus(0), storev1.MemberStatus(0)},
 	} {
 		public, stored := pair[0].Descriptor(), pair[1].Descriptor()
 		for i := range stored.Values().Len() {
@@ -110,10 +115,21 @@ func TestPageRefuses(t *testing.T) {
 	}
 }
 
-// desk is the image service over records in memory.
-func desk() (*images, *catalogtest.Records) {
+// boss may do everything, as a caller of an installation without authentication may.
+var boss = &auth.Caller{UserID: "boss", ProjectID: "boss", Roles: []string{"admin", "member", "reader"}}
+
+// desk is the image service over records in memory, with the default policy.
+func desk(t *testing.T) (*images, *catalogtest.Records) {
+	t.Helper()
 	records := catalogtest.New()
-	return &images{view: &view{Config{Catalog: catalog.New(records, "central", catalog.DefaultLimits(), time.Now), Now: time.Now}}}, records
+	c := catalog.New(records, "central", catalog.DefaultLimits(), time.Now)
+	index := glance.NewIndex(c)
+	t.Cleanup(index.Close)
+	rules, err := policy.New(policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &images{view: newView(Config{Catalog: c, Images: index, Policy: rules, Now: time.Now})}, records
 }
 
 func putImage(records *catalogtest.Records, status storev1.ImageStatus) *storev1.Image {
@@ -124,7 +140,7 @@ func putImage(records *catalogtest.Records, status storev1.ImageStatus) *storev1
 
 func TestImageView(t *testing.T) {
 	t.Parallel()
-	s, records := desk()
+	s, records := desk(t)
 	img := putImage(records, storev1.ImageStatus_IMAGE_STATUS_ACTIVE)
 	img.FailedStores = []string{"gone", "b"} // b has a copy by now
 	records.Put(catalog.ImageKey(image.ID(img.Id)), img)
@@ -144,7 +160,7 @@ func TestImageView(t *testing.T) {
 	records.Put(catalog.OperationKey(image.ID(op.Id)), op)
 	look := func(stores, locations, importing, failed []string) {
 		t.Helper()
-		m, err := s.image("id", img.Id)
+		m, err := s.image(boss, image.ID(img.Id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,10 +200,10 @@ func (w *watcher) Send(m *hubv1.WatchImagesResponse) error {
 
 func TestWatchImages(t *testing.T) {
 	t.Parallel()
-	s, records := desk()
+	s, records := desk(t)
 	first := putImage(records, storev1.ImageStatus_IMAGE_STATUS_QUEUED)
 	putImage(records, storev1.ImageStatus_IMAGE_STATUS_DELETED)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(auth.With(t.Context(), boss))
 	w := &watcher{ctx: ctx, events: make(chan *hubv1.WatchImagesResponse)}
 	done := make(chan error, 1)
 	go func() { done <- s.WatchImages(&hubv1.WatchImagesRequest{}, w) }()

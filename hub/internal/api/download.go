@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -23,16 +24,18 @@ const (
 
 // DownloadImage sends the bytes of an image in order.
 func (s *images) DownloadImage(req *hubv1.DownloadImageRequest, stream grpc.ServerStreamingServer[hubv1.DownloadImageResponse]) error {
-	id, err := image.ParseID("id", req.GetId())
+	found, err := s.find(stream.Context(), "id", req.GetId(), "download_image")
 	if err != nil {
 		return err
 	}
-	img, _ := s.read().Image(id)
+	img, _ := s.read().Image(found.ID)
 	switch {
 	case !visible(img):
-		return fault.New(fault.NotFound, "IMAGE_NOT_FOUND", "no image %s", id)
-	case img.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE:
-		return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s has no data yet", id)
+		return noImage(found.ID)
+	case img.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || !img.Content.GetComplete():
+		return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s has no data yet", found.ID)
+	case img.Deactivated && !s.admin(auth.From(stream.Context())):
+		return fault.New(fault.Denied, "DEACTIVATED", "image %s is deactivated", found.ID)
 	}
 	size := img.Content.SizeBytes
 	if err := stream.Send(&hubv1.DownloadImageResponse{SizeBytes: size}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -16,30 +17,30 @@ type replicas struct {
 	*view
 }
 
-// replicaKey parses the two parts of a replica's name.
-func replicaKey(img, store string) (image.ID, image.StoreID, error) {
-	id, err := image.ParseID("image_id", img)
+// key returns the two parts of a replica's name, if the caller may apply the rule to its image.
+func (s *replicas) key(ctx context.Context, img, store, rule string) (image.ID, image.StoreID, error) {
+	found, err := s.find(ctx, "image_id", img, rule)
 	if err != nil {
 		return "", "", err
 	}
-	s, err := image.ParseStoreID("store_id", store)
-	return id, s, err
+	id, err := image.ParseStoreID("store_id", store)
+	return found.ID, id, err
 }
 
 func (s *replicas) ReplicateImage(ctx context.Context, req *hubv1.ReplicateImageRequest) (*hubv1.ReplicateImageResponse, error) {
-	id, err := image.ParseID("image_id", req.GetImageId())
+	img, err := s.find(ctx, "image_id", req.GetImageId(), "copy_image")
 	if err != nil {
 		return nil, err
 	}
-	op, err := s.Catalog.Replicate(ctx, id, target(req.GetTarget()), "")
+	op, err := s.Catalog.Replicate(ctx, img.ID, target(req.GetTarget()), "")
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.ReplicateImageResponse{Operation: s.operationMessage(op)}, nil
+	return &hubv1.ReplicateImageResponse{Operation: s.operationMessage(auth.From(ctx), op)}, nil
 }
 
-func (s *replicas) GetReplica(_ context.Context, req *hubv1.GetReplicaRequest) (*hubv1.GetReplicaResponse, error) {
-	id, store, err := replicaKey(req.GetImageId(), req.GetStoreId())
+func (s *replicas) GetReplica(ctx context.Context, req *hubv1.GetReplicaRequest) (*hubv1.GetReplicaResponse, error) {
+	id, store, err := s.key(ctx, req.GetImageId(), req.GetStoreId(), "get_image")
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +48,16 @@ func (s *replicas) GetReplica(_ context.Context, req *hubv1.GetReplicaRequest) (
 	if r == nil {
 		return nil, fault.New(fault.NotFound, "REPLICA_NOT_FOUND", "image %s is not in store %s", id, store)
 	}
-	return &hubv1.GetReplicaResponse{Replica: s.replicaMessage(r)}, nil
+	return &hubv1.GetReplicaResponse{Replica: s.replicaMessage(auth.From(ctx), r)}, nil
 }
 
-func (s *replicas) ListReplicas(_ context.Context, req *hubv1.ListReplicasRequest) (*hubv1.ListReplicasResponse, error) {
+func (s *replicas) ListReplicas(ctx context.Context, req *hubv1.ListReplicasRequest) (*hubv1.ListReplicasResponse, error) {
 	all, err := s.selectReplicas(req.GetImageId(), req.GetStoreId())
 	if err != nil {
 		return nil, err
 	}
+	c := auth.From(ctx)
+	all = s.visibleReplicas(c, all)
 	key := func(r *storev1.Replica) string { return r.ImageId + "/" + r.StoreId }
 	list := "replicas/" + req.GetImageId() + "/" + req.GetStoreId()
 	found, next, err := page(all, key, false, list, req.GetPageSize(), req.GetPageToken())
@@ -63,7 +66,7 @@ func (s *replicas) ListReplicas(_ context.Context, req *hubv1.ListReplicasReques
 	}
 	out := &hubv1.ListReplicasResponse{NextPageToken: next}
 	for _, r := range found {
-		out.Replicas = append(out.Replicas, s.replicaMessage(r))
+		out.Replicas = append(out.Replicas, s.replicaMessage(c, r))
 	}
 	return out, nil
 }
@@ -103,8 +106,19 @@ func (s *replicas) selectReplicas(img, store string) ([]*storev1.Replica, error)
 	return out, nil
 }
 
+// visibleReplicas drops the copies of images that the caller may not know of. all is sorted by image.
+func (s *replicas) visibleReplicas(c *auth.Caller, all []*storev1.Replica) []*storev1.Replica {
+	last, seen := "", false
+	return slices.DeleteFunc(all, func(r *storev1.Replica) bool {
+		if r.ImageId != last {
+			last, seen = r.ImageId, s.sees(c, s.Images.Image(image.ID(r.ImageId)))
+		}
+		return !seen
+	})
+}
+
 func (s *replicas) DeleteReplica(ctx context.Context, req *hubv1.DeleteReplicaRequest) (*hubv1.DeleteReplicaResponse, error) {
-	id, store, err := replicaKey(req.GetImageId(), req.GetStoreId())
+	id, store, err := s.key(ctx, req.GetImageId(), req.GetStoreId(), "delete_image_location")
 	if err != nil {
 		return nil, err
 	}
@@ -112,11 +126,11 @@ func (s *replicas) DeleteReplica(ctx context.Context, req *hubv1.DeleteReplicaRe
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.DeleteReplicaResponse{Operation: s.operationMessage(op)}, nil
+	return &hubv1.DeleteReplicaResponse{Operation: s.operationMessage(auth.From(ctx), op)}, nil
 }
 
 func (s *replicas) RetryReplica(ctx context.Context, req *hubv1.RetryReplicaRequest) (*hubv1.RetryReplicaResponse, error) {
-	id, store, err := replicaKey(req.GetImageId(), req.GetStoreId())
+	id, store, err := s.key(ctx, req.GetImageId(), req.GetStoreId(), "copy_image")
 	if err != nil {
 		return nil, err
 	}
@@ -124,17 +138,20 @@ func (s *replicas) RetryReplica(ctx context.Context, req *hubv1.RetryReplicaRequ
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.RetryReplicaResponse{Operation: s.operationMessage(op)}, nil
+	return &hubv1.RetryReplicaResponse{Operation: s.operationMessage(auth.From(ctx), op)}, nil
 }
 
 func (s *replicas) VerifyReplica(ctx context.Context, req *hubv1.VerifyReplicaRequest) (*hubv1.VerifyReplicaResponse, error) {
-	id, store, err := replicaKey(req.GetImageId(), req.GetStoreId())
+	id, store, err := s.key(ctx, req.GetImageId(), req.GetStoreId(), "get_image")
 	if err != nil {
+		return nil, err
+	}
+	if err := s.require(auth.From(ctx), ruleOperations, nil); err != nil {
 		return nil, err
 	}
 	op, err := s.Catalog.VerifyReplica(ctx, id, store)
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.VerifyReplicaResponse{Operation: s.operationMessage(op)}, nil
+	return &hubv1.VerifyReplicaResponse{Operation: s.operationMessage(auth.From(ctx), op)}, nil
 }

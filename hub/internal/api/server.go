@@ -1,5 +1,6 @@
-// Package api is the gRPC face of the hub: it checks the form of requests, calls the catalog and converts records into
-// messages. It holds no rules of its own.
+// Package api is the gRPC face of the hub: it checks the form of requests, asks the policy whether the caller may make
+// them, calls the catalog and converts records into messages. It holds no rules of its own: what a caller may see and do is
+// decided by the same code as in the Image API.
 package api
 
 import (
@@ -11,6 +12,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -19,6 +21,8 @@ import (
 type Importer interface {
 	// Upload reads the data of an import from next until io.EOF and returns the operation once all bytes are safe.
 	Upload(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error)
+	// StageMessages is Upload into the staging area, where the data waits for an import.
+	StageMessages(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error)
 	// Fetch starts fetching the data of an import from its URI.
 	Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
 	// Received returns how many bytes of a running import have come in.
@@ -40,7 +44,11 @@ type Identity interface {
 
 // Config is what the API needs.
 type Config struct {
-	Catalog   *catalog.Catalog
+	Catalog *catalog.Catalog
+	// Images shows the catalog's images to the policy; it is that of the Image API.
+	Images imageapi.Source
+	// Policy says what the caller of a request, see auth.From, may do. A request without a caller may do nothing.
+	Policy    imageapi.Policy
 	Directory *session.Directory
 	Importer  Importer
 	Chunks    Chunks
@@ -52,7 +60,7 @@ type Config struct {
 
 // Register adds all services to a gRPC server.
 func Register(s grpc.ServiceRegistrar, c Config) {
-	v := &view{Config: c}
+	v := newView(c)
 	hubv1.RegisterImageServiceServer(s, &images{view: v})
 	hubv1.RegisterReplicaServiceServer(s, &replicas{view: v})
 	hubv1.RegisterSiteServiceServer(s, &sites{view: v})
@@ -61,6 +69,13 @@ func Register(s grpc.ServiceRegistrar, c Config) {
 }
 
 // view turns records and live state into messages.
-type view struct{ Config }
+type view struct {
+	Config
+	reads *imageapi.Reads
+}
+
+func newView(c Config) *view {
+	return &view{Config: c, reads: &imageapi.Reads{Source: c.Images, Policy: c.Policy}}
+}
 
 func (v *view) read() catalog.Reader { return v.Catalog.Read() }

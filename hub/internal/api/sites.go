@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -17,7 +18,13 @@ type sites struct {
 	*view
 }
 
+// allow returns Denied unless the caller manages sites.
+func (s *sites) allow(ctx context.Context) error { return s.require(auth.From(ctx), ruleSites, nil) }
+
 func (s *sites) CreateSite(ctx context.Context, req *hubv1.CreateSiteRequest) (*hubv1.CreateSiteResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("site.id", req.GetSite().GetId())
 	if err != nil {
 		return nil, err
@@ -33,7 +40,10 @@ func (s *sites) CreateSite(ctx context.Context, req *hubv1.CreateSiteRequest) (*
 	return &hubv1.CreateSiteResponse{Site: m, JoinToken: token, JoinTokenExpireTime: timestamppb.New(expires)}, err
 }
 
-func (s *sites) GetSite(_ context.Context, req *hubv1.GetSiteRequest) (*hubv1.GetSiteResponse, error) {
+func (s *sites) GetSite(ctx context.Context, req *hubv1.GetSiteRequest) (*hubv1.GetSiteResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("id", req.GetId())
 	if err != nil {
 		return nil, err
@@ -42,7 +52,10 @@ func (s *sites) GetSite(_ context.Context, req *hubv1.GetSiteRequest) (*hubv1.Ge
 	return &hubv1.GetSiteResponse{Site: m}, err
 }
 
-func (s *sites) ListSites(_ context.Context, req *hubv1.ListSitesRequest) (*hubv1.ListSitesResponse, error) {
+func (s *sites) ListSites(ctx context.Context, req *hubv1.ListSitesRequest) (*hubv1.ListSitesResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	key := func(r *storev1.Site) string { return r.Id }
 	found, next, err := page(s.read().Sites(), key, false, "sites", req.GetPageSize(), req.GetPageToken())
 	if err != nil {
@@ -56,6 +69,9 @@ func (s *sites) ListSites(_ context.Context, req *hubv1.ListSitesRequest) (*hubv
 }
 
 func (s *sites) UpdateSite(ctx context.Context, req *hubv1.UpdateSiteRequest) (*hubv1.UpdateSiteResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("site.id", req.GetSite().GetId())
 	if err != nil {
 		return nil, err
@@ -73,6 +89,9 @@ func (s *sites) UpdateSite(ctx context.Context, req *hubv1.UpdateSiteRequest) (*
 }
 
 func (s *sites) DeleteSite(ctx context.Context, req *hubv1.DeleteSiteRequest) (*hubv1.DeleteSiteResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("id", req.GetId())
 	if err != nil {
 		return nil, err
@@ -81,6 +100,9 @@ func (s *sites) DeleteSite(ctx context.Context, req *hubv1.DeleteSiteRequest) (*
 }
 
 func (s *sites) CreateJoinToken(ctx context.Context, req *hubv1.CreateJoinTokenRequest) (*hubv1.CreateJoinTokenResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("site_id", req.GetSiteId())
 	if err != nil {
 		return nil, err
@@ -93,6 +115,9 @@ func (s *sites) CreateJoinToken(ctx context.Context, req *hubv1.CreateJoinTokenR
 }
 
 func (s *sites) RevokeCertificates(ctx context.Context, req *hubv1.RevokeCertificatesRequest) (*hubv1.RevokeCertificatesResponse, error) {
+	if err := s.allow(ctx); err != nil {
+		return nil, err
+	}
 	id, err := image.ParseSiteID("site_id", req.GetSiteId())
 	if err != nil {
 		return nil, err

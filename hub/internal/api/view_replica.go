@@ -6,13 +6,14 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// replicaMessage converts a record and adds live figures. nil stays nil.
-func (v *view) replicaMessage(r *storev1.Replica) *hubv1.Replica {
+// replicaMessage converts a record into what the caller may see of it and adds live figures. nil stays nil.
+func (v *view) replicaMessage(c *auth.Caller, r *storev1.Replica) *hubv1.Replica {
 	if r == nil {
 		return nil
 	}
@@ -22,7 +23,7 @@ func (v *view) replicaMessage(r *storev1.Replica) *hubv1.Replica {
 		PhaseTime: r.PhaseTime, CreateTime: r.CreateTime, Location: r.Location, VerifyTime: r.VerifyTime,
 	}
 	img, _ := v.read().Image(image.ID(r.ImageId))
-	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE {
+	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || r.Location != "" && !v.seesLocations(c, image.ID(r.ImageId)) {
 		m.Location = ""
 	}
 	v.addWait(m, r)

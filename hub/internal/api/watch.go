@@ -4,21 +4,29 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
-// WatchImages sends every image, then what changes. A slow reader sees the latest state of an image, not every step.
+// WatchImages sends every image that the caller may see, then what changes; one that becomes invisible is gone for it. A slow
+// reader sees the latest state of an image, not every step.
 func (s *images) WatchImages(req *hubv1.WatchImagesRequest, stream grpc.ServerStreamingServer[hubv1.WatchImagesResponse]) error {
 	if req.GetId() != "" {
 		if _, err := image.ParseID("id", req.GetId()); err != nil {
 			return err
 		}
 	}
+	c := auth.From(stream.Context())
+	if err := s.require(c, "get_images", ownProject(c)); err != nil {
+		return err
+	}
+	expired, stop := s.expiry(stream.Context())
+	defer stop()
 	sub := s.Catalog.Subscribe()
 	defer sub.Close()
-	w := &imageWatch{images: s, stream: stream, only: req.GetId(), known: map[string]bool{}}
+	w := &imageWatch{images: s, caller: c, stream: stream, only: req.GetId(), known: map[string]bool{}}
 	if err := w.sendAll(); err != nil {
 		return err
 	}
@@ -31,6 +39,8 @@ func (s *images) WatchImages(req *hubv1.WatchImagesRequest, stream grpc.ServerSt
 			return stream.Context().Err()
 		case <-rpc.Stopping(stream.Context()):
 			return errStopping
+		case <-expired:
+			return errExpired
 		case <-sub.C():
 			if err := w.sendChanged(sub.Take()); err != nil {
 				return err
@@ -42,6 +52,7 @@ func (s *images) WatchImages(req *hubv1.WatchImagesRequest, stream grpc.ServerSt
 // imageWatch is one watch; known holds the images the watcher knows of.
 type imageWatch struct {
 	*images
+	caller *auth.Caller
 	stream grpc.ServerStreamingServer[hubv1.WatchImagesResponse]
 	only   string
 	known  map[string]bool
@@ -95,9 +106,9 @@ func (w *imageWatch) send(id string) error {
 		return nil
 	}
 	img, rev := w.read().Image(image.ID(id))
-	if visible(img) {
+	if visible(img) && w.sees(w.caller, w.Images.Image(image.ID(id))) {
 		w.known[id] = true
-		return w.stream.Send(&hubv1.WatchImagesResponse{Event: hubv1.WatchEvent_WATCH_EVENT_UPSERT, Image: w.imageMessage(img, rev)})
+		return w.stream.Send(&hubv1.WatchImagesResponse{Event: hubv1.WatchEvent_WATCH_EVENT_UPSERT, Image: w.imageMessage(w.caller, img, rev)})
 	}
 	if !w.known[id] {
 		return nil
