@@ -18,6 +18,7 @@ type want struct {
 	size       int64           // 0 while unknown
 	root       manifest.Digest // zero while unknown
 	verify     uint64
+	adopted    bool // somebody else has made the copy
 }
 
 // inbox collects a desired state that comes in several messages.
@@ -132,9 +133,9 @@ func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 	if err != nil {
 		return key{}, want{}, err
 	}
-	w := want{goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration}
+	w := want{goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration, adopted: d.Adopted}
 	switch d.Goal {
-	case agentv1.Goal_GOAL_PRESENT:
+	case agentv1.Goal_GOAL_PRESENT, agentv1.Goal_GOAL_ADOPTED:
 		if w.content, err = image.ParseID("content.content_id", d.GetContent().GetContentId()); err != nil {
 			return key{}, want{}, err
 		}

@@ -51,7 +51,7 @@ func (m *Manager) fill(ctx context.Context, j job, track *tracker) outcome {
 	}
 	began := m.cfg.Now()
 	f.log.Info("fill begins", "bytes", j.want.size)
-	stop := f.reportProgress(ctx)
+	stop := m.reportProgress(ctx, j, track)
 	err := f.run(ctx)
 	stop()
 	f.close()
@@ -112,13 +112,13 @@ func (f *fill) run(ctx context.Context) error {
 }
 
 // reportProgress announces progress now and then until the returned function is called.
-func (f *fill) reportProgress(ctx context.Context) (stop func()) {
+func (m *Manager) reportProgress(ctx context.Context, j job, track *tracker) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for retry.Sleep(ctx, f.m.pace.progress) == nil {
-			if f.track.take() {
-				f.m.report(f.j, func(*replica) {})
+		for retry.Sleep(ctx, m.pace.progress) == nil {
+			if track.take() {
+				m.report(j, func(*replica) {})
 			}
 		}
 	})

@@ -30,7 +30,9 @@ type fakeHub struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at every change
 	contents map[image.ID]*fakeContent
-	down     bool // every request is answered with 503
+	down     bool                      // every request is answered with 503
+	awaited  map[image.ID]manifest.End // manifests that a site may send
+	taken    map[image.ID]*manifest.Manifest
 }
 
 type fakeContent struct {
@@ -53,12 +55,13 @@ func newFakeHub(t *testing.T) *fakeHub {
 	t.Helper()
 	dir := memDir(t) // t.TempDir may be too long for a socket
 	h := &fakeHub{t: t, dir: dir, changed: make(chan struct{}), contents: map[image.ID]*fakeContent{}}
+	h.awaited, h.taken = map[image.ID]manifest.End{}, map[image.ID]*manifest.Manifest{}
 	socket := filepath.Join(dir, "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames := frame.NewHandler(h, frame.HandlerOptions{FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond})
+	frames := frame.NewHandler(h, frame.HandlerOptions{FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond, Manifests: h})
 	h.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		down := h.down
@@ -267,4 +270,29 @@ func (h *fakeHub) Demand(ctx context.Context, id image.ID, most int) (out []int,
 		return n > 0, nil
 	})
 	return out, err
+}
+
+// Expect implements frame.Manifests.
+func (h *fakeHub) Expect(_ context.Context, id image.ID) (manifest.End, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	end, ok := h.awaited[id]
+	if !ok {
+		return end, fault.New(fault.Unavailable, "COPY_UNCONFIRMED", "not yet")
+	}
+	return end, nil
+}
+
+// Adopt implements frame.Manifests.
+func (h *fakeHub) Adopt(_ context.Context, id image.ID, m *manifest.Manifest) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.taken[id] = m
+	return nil
+}
+
+func (h *fakeHub) manifestOf(id image.ID) *manifest.Manifest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.taken[id]
 }

@@ -17,7 +17,7 @@ import (
 // found is what the pool holds under one name.
 type found struct {
 	exists    bool
-	content   image.ID // empty: not written by an agent
+	content   image.ID // empty: neither written nor taken over by an agent
 	root      string   // root digest in hex; empty: never verified
 	verified  *agentv1.Verification
 	snapshot  bool
@@ -35,13 +35,21 @@ func (s *store) find(ctx context.Context, name string) (f found, err error) {
 	}
 	defer func() { _ = img.Close() }()
 	f.exists = true
+	if f.snapshot, f.protected, err = img.SnapshotState(ctx); err != nil {
+		return found{}, atStore(err)
+	}
 	content, err := img.Meta(ctx, metaContent)
 	if err != nil {
 		return found{}, atStore(err)
 	}
-	if f.content = image.ID(content); content == "" {
+	owner, err := img.Meta(ctx, metaImage)
+	if err != nil {
+		return found{}, atStore(err)
+	}
+	if content == "" || !strings.HasSuffix(name, owner) {
 		return f, nil
 	}
+	f.content = image.ID(content)
 	if f.root, err = img.Meta(ctx, metaManifest); err != nil {
 		return found{}, atStore(err)
 	}
@@ -50,9 +58,6 @@ func (s *store) find(ctx context.Context, name string) (f found, err error) {
 		return found{}, atStore(err)
 	}
 	f.verified = parseVerified(verified)
-	if f.snapshot, f.protected, err = img.SnapshotState(ctx); err != nil {
-		return found{}, atStore(err)
-	}
 	return f, nil
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 type metrics struct {
-	received, written, resumed, offered, corrupt, fills, verifies *prometheus.CounterVec
-	healthy, free                                                 *prometheus.GaugeVec
+	received, written, resumed, offered, corrupt, fills, verifies, adoptions *prometheus.CounterVec
+	healthy, free                                                            *prometheus.GaugeVec
 }
 
 // newMetrics registers the metrics; r may be nil.
@@ -28,15 +28,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return g
 	}
 	return &metrics{
-		received: counter("received_bytes_total", "Bytes of frames received from the hub."),
-		written:  counter("written_bytes_total", "Bytes written to the store."),
-		resumed:  counter("resumed_bytes_total", "Bytes found in the store that did not have to be sent again."),
-		offered:  counter("offered_bytes_total", "Bytes read from the store and sent to the hub."),
-		corrupt:  counter("corrupt_chunks_total", "Chunks that differed from their digest.", "where"),
-		fills:    counter("fills_total", "Fills by how they ended.", "result"),
-		verifies: counter("verifications_total", "Verifications of published copies by how they ended.", "result"),
-		healthy:  gauge("store_healthy", "1 while the store can be used."),
-		free:     gauge("store_free_bytes", "Free bytes of the store; 0 when unknown."),
+		received:  counter("received_bytes_total", "Bytes of frames received from the hub."),
+		written:   counter("written_bytes_total", "Bytes written to the store."),
+		resumed:   counter("resumed_bytes_total", "Bytes found in the store that did not have to be sent again."),
+		offered:   counter("offered_bytes_total", "Bytes read from the store and sent to the hub."),
+		corrupt:   counter("corrupt_chunks_total", "Chunks that differed from their digest.", "where"),
+		fills:     counter("fills_total", "Fills by how they ended.", "result"),
+		verifies:  counter("verifications_total", "Verifications of published copies by how they ended.", "result"),
+		adoptions: counter("adoptions_total", "Readings of copies that somebody else has made, by how they ended.", "result"),
+		healthy:   gauge("store_healthy", "1 while the store can be used."),
+		free:      gauge("store_free_bytes", "Free bytes of the store; 0 when unknown."),
 	}
 }
 

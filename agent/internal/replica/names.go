@@ -11,6 +11,7 @@ const (
 	condemnedPrefix = "atoll-condemned."
 
 	metaContent  = "atoll.content"  // content id
+	metaImage    = "atoll.image"    // UUID of the image; another one in a clone, which inherits all metadata
 	metaManifest = "atoll.manifest" // root digest in hex; set right before publishing
 	metaVerified = "atoll.verified" // outcome of the latest verification that was asked for
 )

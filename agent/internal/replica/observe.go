@@ -86,6 +86,7 @@ func (r *replica) observedLocked() *agentv1.ObservedReplica {
 	return &agentv1.ObservedReplica{
 		ImageId: string(r.key.Image), StoreId: string(r.key.Store), Generation: r.generation, State: r.state,
 		ContentId: string(r.content), Progress: r.progress.report(), Failure: r.failure, Verification: r.verification,
+		Adoption: r.adoption,
 	}
 }
 
@@ -106,9 +107,9 @@ func (m *Manager) report(j job, change func(r *replica)) {
 }
 
 // enter reports that a replica is in a state now, without a failure.
-func (m *Manager) enter(j job, state agentv1.ReplicaState, failure *agentv1.Failure) {
+func (m *Manager) enter(j job, state agentv1.ReplicaState) {
 	m.report(j, func(r *replica) {
-		r.state, r.generation, r.failure, r.content = state, j.want.generation, failure, j.want.content
+		r.state, r.generation, r.failure, r.content = state, j.want.generation, nil, j.want.content
 	})
 }
 
@@ -133,7 +134,7 @@ func (m *Manager) finish(j job, out outcome) bool {
 	}
 	was := r.observedLocked()
 	if out.state != 0 {
-		r.state, r.generation, r.failure = out.state, j.want.generation, out.failure
+		r.state, r.generation, r.failure, r.adoption = out.state, j.want.generation, out.failure, out.adoption
 		if j.want.content != "" {
 			r.content = j.want.content
 		}

@@ -76,6 +76,9 @@ func (f *fill) takeOver(ctx context.Context) error {
 		return nil
 	}
 	return f.m.firmly(ctx, f.s, func(ctx context.Context) error {
+		if err := f.img.SetMeta(ctx, metaImage, string(f.j.key.Image)); err != nil {
+			return err
+		}
 		return f.img.SetMeta(ctx, metaContent, string(f.j.want.content))
 	})
 }

@@ -22,7 +22,7 @@ func (m *Manager) present(ctx context.Context, j job) outcome {
 	}
 	track := &tracker{hint: j.want.size}
 	m.report(j, func(r *replica) { r.progress = track })
-	m.enter(j, agentv1.ReplicaState_REPLICA_STATE_FILLING, nil)
+	m.enter(j, agentv1.ReplicaState_REPLICA_STATE_FILLING)
 	if err := j.store.fills.take(ctx); err != nil {
 		return outcome{}
 	}

@@ -31,7 +31,7 @@ func (f *fill) freeze(ctx context.Context) error {
 
 // check reads the snapshot back and returns the chunks that differ from the manifest, step 5.
 func (f *fill) check(ctx context.Context) ([]int, error) {
-	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_VERIFYING, nil)
+	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_VERIFYING)
 	snap, err := f.s.pool.OpenSnapshot(ctx, hiddenName(f.j.key.Image))
 	if err != nil {
 		return nil, atStore(err)
@@ -42,7 +42,7 @@ func (f *fill) check(ctx context.Context) ([]int, error) {
 
 // repair writes damaged chunks again.
 func (f *fill) repair(ctx context.Context, damaged []int) error {
-	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_FILLING, nil)
+	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_FILLING)
 	if err := f.m.firmly(ctx, f.s, f.img.RemoveSnapshot); err != nil {
 		return err
 	}

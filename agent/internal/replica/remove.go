@@ -89,7 +89,7 @@ func (m *Manager) takeAway(ctx context.Context, j job) (inUse, taken bool, err e
 	if err != nil {
 		return false, false, err
 	}
-	if published.content != "" { // an image that is not ours is none of our business
+	if published.content != "" || published.exists && j.want.adopted { // an image that is not ours is none of our business
 		n, err := s.pool.Children(ctx, live)
 		if err != nil || n > 0 {
 			return n > 0, false, atStore(err)

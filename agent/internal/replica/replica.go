@@ -54,6 +54,7 @@ type Frames interface {
 	Refetch(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error)
 	Put(ctx context.Context, content image.ID, index int, raw []byte, codec frame.Codec) error
 	Demand(ctx context.Context, content image.ID, most int) ([]int, error)
+	PutManifest(ctx context.Context, content image.ID, m *manifest.Manifest) error
 }
 
 // Config is what a Manager needs.

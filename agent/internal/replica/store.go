@@ -19,20 +19,23 @@ const (
 	lookers   = 8 // short looks and removals
 	readers   = 4 // reads in flight of one verification or offer
 	offerings = 2 // offers being read at once
+	adoptions = 2 // copies being read to take them over
 )
 
 // store is one store of the site. No store waits for anything that another one holds.
 type store struct {
-	id      image.StoreID
-	pool    rbd.Pool
-	life    context.Context //nolint:containedctx // the Manager's: ends calls that a changed goal does not end
-	scan    chan struct{}   // look for garbage
-	looks   slots
-	fills   slots
-	checks  slots // verifications that were asked for
-	writing *buffers
-	reading *buffers
-	sending *buffers
+	id     image.StoreID
+	pool   rbd.Pool
+	life   context.Context //nolint:containedctx // the Manager's: ends calls that a changed goal does not end
+	scan   chan struct{}   // look for garbage
+	looks  slots
+	fills  slots
+	checks slots // verifications that were asked for
+	// adoptions are readings of copies that somebody else has made.
+	adoptions slots
+	writing   *buffers
+	reading   *buffers
+	sending   *buffers
 
 	// Guarded by Manager.mu.
 	status *agentv1.StoreStatus
@@ -47,7 +50,7 @@ type store struct {
 func newStore(id image.StoreID, s Store, parallel, workers int) *store {
 	return &store{
 		id: id, pool: s.Pool, scan: make(chan struct{}, 1),
-		looks: make(slots, lookers), fills: make(slots, parallel), checks: make(slots, 1),
+		looks: make(slots, lookers), fills: make(slots, parallel), checks: make(slots, 1), adoptions: make(slots, adoptions),
 		writing: newBuffers(parallel * max(workers, readers)), reading: newBuffers(readers), sending: newBuffers(offerings * readers),
 		status: &agentv1.StoreStatus{
 			StoreId: string(id), Driver: s.Pool.Driver(), Pool: s.Name, Message: "the store has not been looked at yet",

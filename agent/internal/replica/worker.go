@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
 	"github.com/atoll-dcn/atoll/pkg/retry"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
@@ -29,6 +30,9 @@ type replica struct {
 	failure      *agentv1.Failure
 	progress     *tracker
 	verification *agentv1.Verification
+	adoption     *agentv1.Adoption // what is reported of a copy that is being adopted
+	digested     image.ID          // content whose copy this agent has read to adopt it
+	root         manifest.Digest   // and what it has found
 }
 
 // interruptLocked stops the running step; the worker begins anew with what is wanted now.
@@ -52,6 +56,7 @@ type outcome struct {
 	state        agentv1.ReplicaState  // unspecified: nothing to report
 	failure      *agentv1.Failure      // reported with the state
 	verification *agentv1.Verification // reported when not nil
+	adoption     *agentv1.Adoption     // reported with the state
 	again        time.Duration         // look again after so long; 0: the goal has been answered
 	onWake       bool                  // look again also when the hub says more of its goal, or repeats it in a new session
 	vanished     bool                  // nothing is left of a forgotten replica
@@ -167,7 +172,12 @@ func (m *Manager) step(ctx context.Context, j job) outcome {
 	}
 	switch j.want.goal {
 	case agentv1.Goal_GOAL_PRESENT:
+		if j.want.adopted {
+			return m.presentAdopted(ctx, j)
+		}
 		return m.present(ctx, j)
+	case agentv1.Goal_GOAL_ADOPTED:
+		return m.adopt(ctx, j)
 	case agentv1.Goal_GOAL_CONDEMNED:
 		return m.condemned(ctx, j)
 	case agentv1.Goal_GOAL_ABSENT:
