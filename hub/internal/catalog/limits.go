@@ -41,10 +41,10 @@ const (
 // was lowered may stay. old is nil for a new image.
 func (c *Catalog) checkImage(img, old *storev1.Image) error {
 	switch {
-	case len(img.Name) > maxName || !utf8.ValidString(img.Name):
-		return fault.BadField("image.name", "must be valid UTF-8 of at most %d bytes", maxName)
-	case len(img.Owner) > maxOwner || !utf8.ValidString(img.Owner):
-		return fault.BadField("image.owner", "must be valid UTF-8 of at most %d bytes", maxOwner)
+	case utf8.RuneCountInString(img.Name) > maxName || !utf8.ValidString(img.Name):
+		return fault.BadField("image.name", "must be valid UTF-8 of at most %d characters", maxName)
+	case utf8.RuneCountInString(img.Owner) > maxOwner || !utf8.ValidString(img.Owner):
+		return fault.BadField("image.owner", "must be valid UTF-8 of at most %d characters", maxOwner)
 	case img.DiskFormat != "" && !image.IsDiskFormat(img.DiskFormat):
 		return fault.BadField("image.disk_format", "%q is none of %s", clip(img.DiskFormat), strings.Join(image.DiskFormats(), ", "))
 	case img.ContainerFormat != "" && !image.IsContainerFormat(img.ContainerFormat):
@@ -59,35 +59,42 @@ func (c *Catalog) checkImage(img, old *storev1.Image) error {
 }
 
 func (c *Catalog) checkProperties(now, before map[string]string) error {
-	total, added := 0, false
+	if most := c.limits.Properties; most > 0 && len(now) > most && adds(now, before) {
+		return fault.New(fault.Exhausted, "PROPERTY_QUOTA", "image.properties: %d properties are more than the limit of %d", len(now), most)
+	}
+	total := 0
 	for k, v := range now {
 		total += len(k) + len(v)
 		switch {
 		case total > maxAllProperties:
 			return fault.BadField("image.properties", "all keys and values together have more than %d bytes", maxAllProperties)
-		case k == "" || len(k) > maxPropertyKey || len(v) > maxPropertyValue:
-			return fault.BadField("image.properties", "keys have 1 to %d bytes, values at most %d", maxPropertyKey, maxPropertyValue)
+		case k == "" || utf8.RuneCountInString(k) > maxPropertyKey || len(v) > maxPropertyValue:
+			return fault.BadField("image.properties", "keys have 1 to %d characters, values at most %d bytes", maxPropertyKey, maxPropertyValue)
 		case !utf8.ValidString(k) || !utf8.ValidString(v):
 			return fault.BadField("image.properties", "keys and values must be valid UTF-8")
 		case strings.HasPrefix(k, "os_glance"):
 			return fault.BadField("image.properties", "keys starting with os_glance are reserved")
 		}
-		if _, had := before[k]; !had {
-			added = true
-		}
-	}
-	if most := c.limits.Properties; added && most > 0 && len(now) > most {
-		return fault.New(fault.Exhausted, "PROPERTY_QUOTA", "image.properties: %d properties are more than the limit of %d", len(now), most)
 	}
 	return nil
+}
+
+// adds reports whether now has a key that before has not.
+func adds(now, before map[string]string) bool {
+	for k := range now {
+		if _, had := before[k]; !had {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Catalog) checkTags(now, before []string) error {
 	total := 0
 	for _, t := range now {
 		total += len(t)
-		if t == "" || len(t) > maxTag || !utf8.ValidString(t) || total > maxAllTags {
-			return fault.BadField("image.tags", "a tag has 1 to %d bytes of valid UTF-8, all together at most %d", maxTag, maxAllTags)
+		if t == "" || utf8.RuneCountInString(t) > maxTag || !utf8.ValidString(t) || total > maxAllTags {
+			return fault.BadField("image.tags", "a tag has 1 to %d characters of valid UTF-8, all together at most %d bytes", maxTag, maxAllTags)
 		}
 	}
 	if most := c.limits.Tags; most > 0 && len(now) > most && len(now) > len(before) {

@@ -2,6 +2,7 @@ package glance
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -49,22 +50,26 @@ func setVisibility(img *storev1.Image, v json.RawMessage) error {
 	return nil
 }
 
-func setDiskFormat(img *storev1.Image, v json.RawMessage) error {
-	name, err := textOrNull("disk_format", v)
-	if err == nil && name != "" && !image.IsDiskFormat(name) {
-		err = fault.BadField("disk_format", "must be one of %s", strings.Join(image.DiskFormats(), ", "))
-	}
-	img.DiskFormat = name
+func setDiskFormat(img *storev1.Image, v json.RawMessage) (err error) {
+	img.DiskFormat, err = oneOf("disk_format", v, image.DiskFormats())
 	return err
 }
 
-func setContainerFormat(img *storev1.Image, v json.RawMessage) error {
-	name, err := textOrNull("container_format", v)
-	if err == nil && name != "" && !image.IsContainerFormat(name) {
-		err = fault.BadField("container_format", "must be one of %s", strings.Join(image.ContainerFormats(), ", "))
-	}
-	img.ContainerFormat = name
+func setContainerFormat(img *storev1.Image, v json.RawMessage) (err error) {
+	img.ContainerFormat, err = oneOf("container_format", v, image.ContainerFormats())
 	return err
+}
+
+// oneOf returns one of the names, empty for null.
+func oneOf(field string, v json.RawMessage, names []string) (string, error) {
+	if string(v) == "null" {
+		return "", nil
+	}
+	s, err := text(field, v)
+	if err != nil || !slices.Contains(names, s) {
+		return "", fault.BadField(field, "must be null or one of %s", strings.Join(names, ", "))
+	}
+	return s, nil
 }
 
 func setTags(img *storev1.Image, v json.RawMessage) error {

@@ -15,12 +15,12 @@ func present(c *catalog.Catalog, r *storev1.Image, revision int64) *imageapi.Ima
 		Owner: r.Owner, Protected: r.Protected, Hidden: r.Hidden, DiskFormat: r.DiskFormat, ContainerFormat: r.ContainerFormat,
 		MinDisk: r.MinDiskGb, MinRAM: r.MinRamMb, Tags: r.Tags, Members: members(r.Members), Properties: r.Properties,
 		CreatedAt: r.CreateTime.AsTime(), UpdatedAt: r.UpdateTime.AsTime(),
-		Stores: p.Stores, Failed: p.Failed, ImportTask: p.Task, ContentID: image.ID(r.Content.GetId()),
+		Stores: p.Stores, Failed: p.Failed, ContentID: image.ID(r.Content.GetId()),
 	}
 	if !p.Direct { // whoever waits for an upload is told by its answer
-		img.ImportingTo = p.Importing
+		img.ImportingTo, img.ImportTask = p.Importing, p.Task
 	}
-	img.Copying = len(img.ImportingTo) > 0 || len(p.Failed) > 0 || len(p.Stores) > 1 || p.Task != "" && !p.Direct
+	img.Copying = len(img.ImportingTo) > 0 || len(p.Failed) > 0 || len(p.Stores) > 1 || img.ImportTask != ""
 	if content := r.Content; content.GetComplete() {
 		img.Size, img.VirtualSize, img.Checksum = content.SizeBytes, content.VirtualSizeBytes, content.Md5
 		if content.Sha512 != "" {

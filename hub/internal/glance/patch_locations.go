@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -137,7 +136,7 @@ func (s *Server) patchRemoveLocation(ctx context.Context, c *auth.Caller, img *i
 	if err != nil {
 		return err
 	}
-	shown := locationsFor(c, img)
+	shown := img.LocationsFor(c)
 	if len(shown) < 2 {
 		return fault.New(fault.Denied, "LAST_LOCATION", "the last location of an image cannot be removed; delete the image instead")
 	}
@@ -173,23 +172,4 @@ func sameURLs(list []location, have []imageapi.Location) bool {
 		delete(urls, *l.URL)
 	}
 	return true
-}
-
-// locationsFor returns the locations in the order in which the caller is shown them: those of its own site first.
-func locationsFor(c *auth.Caller, img *imageapi.Image) []imageapi.Location {
-	if c == nil || c.Site == "" {
-		return img.Locations
-	}
-	list := slices.Clone(img.Locations)
-	slices.SortStableFunc(list, func(a, b imageapi.Location) int {
-		return rank(a.Site == c.Site) - rank(b.Site == c.Site)
-	})
-	return list
-}
-
-func rank(first bool) int {
-	if first {
-		return 0
-	}
-	return 1
 }
