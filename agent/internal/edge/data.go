@@ -1,0 +1,123 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/imageapi"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+)
+
+// Bounds of downloads. Together they take at most downloads * window * 4 MiB of memory: 192 MiB.
+const (
+	downloads = 16               // at once, in all stores; others wait
+	window    = 3                // chunks of one download being read or sent
+	queueWait = 10 * time.Second // longest wait for a place among the downloads
+)
+
+// metaContent is the key under which a copy written by Atoll notes its content.
+const metaContent = "atoll.content"
+
+// data reads images from the site's stores. It implements imageapi.Opener.
+type data struct {
+	pools map[image.StoreID]rbd.Pool
+	slots chan struct{}
+	wait  time.Duration
+	log   hclog.Logger
+}
+
+func newData(pools map[image.StoreID]rbd.Pool, log hclog.Logger) *data {
+	return &data{pools: pools, slots: make(chan struct{}, downloads), wait: queueWait, log: log}
+}
+
+// Open returns a reader of the published copy's snapshot; see imageapi.Opener. It waits for a place among the downloads, not
+// for ever. When a store cannot be read the next one is tried. The reader ends with ctx.
+func (d *data) Open(ctx context.Context, img *imageapi.Image, prefer []string, offset, length int64) (io.ReadCloser, error) {
+	if offset < 0 || length < 0 || offset > img.Size-length {
+		return nil, fault.New(fault.Internal, "BAD_RANGE", "the image has %d bytes", img.Size)
+	}
+	if err := d.take(ctx); err != nil {
+		return nil, err
+	}
+	last := fault.New(fault.Unavailable, "NO_COPY", "the site has no copy of the image that can be read")
+	for _, store := range order(img.Stores, prefer) {
+		pool := d.pools[image.StoreID(store)]
+		if pool == nil {
+			continue
+		}
+		snap, err := openCopy(ctx, pool, img)
+		if err == nil {
+			return newStream(ctx, snap, offset, length, d.give), nil
+		}
+		if ctx.Err() != nil {
+			d.give()
+			return nil, ctx.Err()
+		}
+		d.log.Warn("copy not readable", "image", img.ID, "store", store, "error", err)
+		last = fault.Wrap(err, fault.Unavailable, "NO_COPY", "the site has no copy of the image that can be read")
+	}
+	d.give()
+	return nil, last
+}
+
+// take waits for a place among the downloads.
+func (d *data) take(ctx context.Context) error {
+	timer := time.NewTimer(d.wait)
+	defer timer.Stop()
+	select {
+	case d.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS", "the site is busy with %d downloads", cap(d.slots))
+	}
+}
+
+func (d *data) give() { <-d.slots }
+
+// order returns the stores, those that are preferred first.
+func order(stores, prefer []string) []string {
+	rank := func(s string) int {
+		if i := slices.Index(prefer, s); i >= 0 {
+			return i
+		}
+		return len(prefer)
+	}
+	out := slices.Clone(stores)
+	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}
+
+// openCopy opens the published copy of an image and makes sure that it is the image's content.
+func openCopy(ctx context.Context, pool rbd.Pool, img *imageapi.Image) (rbd.Snapshot, error) {
+	snap, err := pool.OpenSnapshot(ctx, string(img.ID))
+	if err != nil {
+		return nil, err
+	}
+	content, err := snap.Meta(ctx, metaContent)
+	switch {
+	case err != nil:
+	case content != "" && content != string(img.ContentID): // copies made by others carry no note
+		err = fault.New(fault.Precondition, "NAME_TAKEN", "the pool holds another content of this image")
+	case snap.Size() != img.Size:
+		err = fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the copy has %d bytes, the image %d", snap.Size(), img.Size)
+	default:
+		return snap, nil
+	}
+	_ = snap.Close()
+	return nil, err
+}
+
+// block returns the length of the next read: up to the end of the chunk that off lies in, and at most left.
+func block(off, left int64) int {
+	return int(min(left, manifest.ChunkSize-off%manifest.ChunkSize))
+}
