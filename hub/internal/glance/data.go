@@ -2,21 +2,26 @@ package glance
 
 import (
 	"context"
-	"io"
+	"net/http"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
-	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
+	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// Importer brings data in.
+// Importer brings data in. It is *importer.Importer.
 type Importer interface {
-	// Upload reads the data of an import from next until io.EOF and returns the operation once all bytes are safe.
-	Upload(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error)
-	// Fetch starts fetching the data of an import from its URI.
-	Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
+	// Store begins an import and returns once all bytes of body are safe at the hub. An error has undone the import.
+	Store(ctx context.Context, in catalog.Import, body importer.Body) (*storev1.Operation, error)
+	// Stage is Store into the staging area only.
+	Stage(ctx context.Context, in catalog.Import, body importer.Body) (*storev1.Operation, error)
+	// Enqueue begins an import whose source is asked later; open is nil for the URI of the import. It does not wait.
+	Enqueue(ctx context.Context, in catalog.Import, open importer.Open) (*storev1.Operation, error)
+	// Received returns how many bytes of a running import have come in.
+	Received(op image.ID) int64
 }
 
 // Chunks reads complete contents.
@@ -25,30 +30,34 @@ type Chunks interface {
 	ReadChunk(ctx context.Context, content image.ID, index int, buf []byte) ([]byte, error)
 }
 
-// Directory knows how the stores are.
+// Directory knows how sites and stores are now, from memory. It is *session.Directory.
 type Directory interface {
-	// Connected reports whether the agent of a site is connected.
-	Connected(site image.SiteID) bool
+	Site(id image.SiteID) session.Site
+	Store(id image.SiteID, store image.StoreID) session.Store
+	Transfer(id image.SiteID, img image.ID, store image.StoreID) (session.Transfer, bool)
 }
 
-// dataRoutes adds what moves data.
-func (s *Server) dataRoutes(_ *imageapi.Router) {}
-
-// storeList returns what the API shows of the stores.
-func (s *Server) storeList() []imageapi.Store { return nil }
-
-// Open reads the bytes [offset, offset+length) of an image.
-func (s *Server) Open(_ context.Context, _ *imageapi.Image, _ []string, _, _ int64) (io.ReadCloser, error) {
-	return nil, fault.New(fault.Unavailable, "NO_COPY", "no copy can be read now")
+// Regions finds the Image API of other regions.
+type Regions interface {
+	// Endpoint returns the URL of the Image API in a region as the service catalog of the token's owner says; iface is
+	// "public", "internal" or "admin". NotFound when the catalog has none. It may block on the network until ctx ends.
+	Endpoint(ctx context.Context, token, region, iface string) (string, error)
 }
 
-// AddLocation takes over the copy that a URL names.
-func (s *Server) AddLocation(_ context.Context, _ image.ID, _ string, _ *storev1.Expected) error {
-	return fault.New(fault.Denied, "NO_ADOPTION", "locations cannot be added")
-}
-
-// RemoveLocation removes the copy in a store.
-func (s *Server) RemoveLocation(ctx context.Context, id image.ID, store image.StoreID) error {
-	_, err := s.Catalog.DeleteReplica(ctx, id, store)
-	return err
+// dataRoutes adds what moves data, and what tells how far that is.
+func (s *Server) dataRoutes(rt *imageapi.Router) {
+	rt.Handle(http.MethodPut, "/v2/images/{id}/file", s.putFile)
+	rt.Handle(http.MethodPut, "/v2/images/{id}/stage", s.stage)
+	rt.Handle(http.MethodPost, "/v2/images/{id}/import", s.importImage)
+	rt.Handle(http.MethodDelete, "/v2/images/{id}", s.deleteImage)
+	rt.Handle(http.MethodGet, "/v2/images/{id}/replicas", s.listReplicas)
+	rt.Handle(http.MethodGet, "/v2/images/{id}/tasks", s.imageTasks)
+	rt.Handle(http.MethodGet, "/v2/images/{id}/locations", s.listLocations)
+	rt.Handle(http.MethodPost, "/v2/images/{id}/locations", s.addLocation)
+	rt.Handle(http.MethodDelete, "/v2/stores/{store}/{id}", s.deleteFromStore)
+	rt.Handle(http.MethodGet, "/v2/info/import", s.importInfo)
+	rt.Handle(http.MethodGet, "/v2/info/usage", s.usage)
+	rt.Handle(http.MethodPost, "/v2/tasks", s.createTask)
+	rt.Handle(http.MethodGet, "/v2/tasks", s.listTasks)
+	rt.Handle(http.MethodGet, "/v2/tasks/{task}", s.showTask)
 }

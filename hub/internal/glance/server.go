@@ -41,6 +41,7 @@ type Config struct {
 	Importer  Importer
 	Chunks    Chunks
 	Directory Directory
+	Regions   Regions // needed for glance-download only
 	Policy    imageapi.Policy
 	Settings  Settings
 	Log       hclog.Logger     // default: none
@@ -51,6 +52,8 @@ type Config struct {
 type Server struct {
 	Config
 	reads *imageapi.Reads
+	// downloads bounds how many downloads hold buffers at the same time.
+	downloads chan struct{}
 	// locations carries out what PATCH says about locations.
 	locations Locations
 }
@@ -72,7 +75,7 @@ func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Server{Config: c}
+	s := &Server{Config: c, downloads: make(chan struct{}, mostDownloads)}
 	s.locations = s
 	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList}
 	return s
