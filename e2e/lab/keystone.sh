@@ -61,6 +61,7 @@ write_conf() {
 		log_file = $dir/log/keystone.log
 		[database]
 		connection = sqlite:///$dir/keystone.db
+		sqlite_synchronous = false
 		[token]
 		provider = fernet
 		expiration = 3600
@@ -69,7 +70,8 @@ write_conf() {
 		[credential]
 		key_repository = $dir/credential
 		[cache]
-		enabled = false
+		enabled = true
+		backend = oslo_cache.dict
 		[identity]
 		password_hash_rounds = 4
 		[oslo_policy]
@@ -106,7 +108,7 @@ url_of() { echo "http://127.0.0.1:$(<"$1/port")/v3"; }
 start() {
 	local dir=$1
 	process_start "$dir/run/keystone.pid" "$dir/log/uwsgi.out" \
-		uwsgi_python3 --http11-socket "127.0.0.1:$(<"$dir/port")" --wsgi-file /usr/bin/keystone-wsgi-public \
+		uwsgi_python3 --http-socket "127.0.0.1:$(<"$dir/port")" --wsgi-file /usr/bin/keystone-wsgi-public \
 		--pyargv "--config-file $dir/keystone.conf" --buffer-size 65535 --need-app --disable-logging
 }
 
