@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -26,7 +27,7 @@ func WriteJSON(w http.ResponseWriter, code int, v any) error {
 func writeBytes(w http.ResponseWriter, code int, b []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(b) // a client that left needs no answer
+	_, _ = w.Write(b) //nolint:gosec // JSON that no browser renders; and a client that left needs no answer
 }
 
 // NoBody returns an Invalid error if the request carries a body.
@@ -40,11 +41,17 @@ func NoBody(r *http.Request) error {
 // ParseID returns the path value "id". What is no UUID names no image: NotFound.
 func ParseID(r *http.Request) (image.ID, error) {
 	text := r.PathValue("id")
-	id, err := image.ParseID("id", text)
-	if err != nil {
+	id, ok := parseID(text)
+	if !ok {
 		return "", noImage(clip(text))
 	}
 	return id, nil
+}
+
+// parseID reads a UUID, which clients may write in upper case.
+func parseID(text string) (image.ID, bool) {
+	id, err := image.ParseID("id", strings.ToLower(text))
+	return id, err == nil
 }
 
 // ReadJSON reads the body as JSON into v, at most limit bytes (0: MaxJSON). Errors: Invalid when it is no JSON object or
@@ -134,11 +141,11 @@ func checkJSON(b []byte) error {
 // CheckText returns an Invalid error naming the field if s is not UTF-8 or holds NUL or a character beyond U+FFFF, which
 // the API has never accepted.
 func CheckText(field, s string) error {
-	for i := 0; i < len(s); i++ {
+	for _, c := range []byte(s) {
 		switch {
-		case s[i] == 0:
+		case c == 0:
 			return fault.BadField(field, "the character NUL is not allowed")
-		case s[i] >= 0xF0:
+		case c >= 0xF0:
 			return fault.BadField(field, "characters of four bytes in UTF-8 are not allowed")
 		}
 	}

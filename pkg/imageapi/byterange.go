@@ -21,7 +21,9 @@ type unsatisfiable struct {
 func (u *unsatisfiable) Unwrap() error { return u.error }
 
 // Header adds how much data there is.
-func (u *unsatisfiable) Header(h http.Header) { h.Set("Content-Range", "bytes */"+strconv.FormatInt(u.size, 10)) }
+func (u *unsatisfiable) Header(h http.Header) {
+	h.Set("Content-Range", "bytes */"+strconv.FormatInt(u.size, 10))
+}
 
 func badRange(size int64, format string, args ...any) error {
 	return &unsatisfiable{size: size, error: Status(fault.New(fault.Invalid, "INVALID_RANGE", format, args...),

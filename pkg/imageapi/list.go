@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
-	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/policy"
 )
 
@@ -60,8 +59,8 @@ func ownTarget(c *auth.Caller) policy.Target {
 
 // marker returns the image that a page starts after, nil when the caller knows of none with this id.
 func (rd *Reads) marker(text string, c *auth.Caller, admin bool) *Image {
-	id, err := image.ParseID("marker", text)
-	if err != nil {
+	id, ok := parseID(text)
+	if !ok {
 		return nil
 	}
 	img := rd.Source.Image(id)

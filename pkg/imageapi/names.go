@@ -48,7 +48,9 @@ var (
 )
 
 // Base reports whether name is an attribute of every image rather than a property of some.
-func Base(name string) bool { return slices.Contains(writable, name) || slices.Contains(readOnly, name) }
+func Base(name string) bool {
+	return slices.Contains(writable, name) || slices.Contains(readOnly, name)
+}
 
 // ReadOnly reports whether a patch may never touch the attribute name: 403.
 func ReadOnly(name string) bool { return slices.Contains(readOnly, name) }

@@ -32,7 +32,7 @@ type sorting struct {
 }
 
 // parse returns the keys to sort by, which always end with what makes the order total.
-func (s sorting) parse() ([]order, error) {
+func (s *sorting) parse() ([]order, error) {
 	if s.compact {
 		if len(s.keys) > 0 || len(s.dirs) > 0 {
 			return nil, badQuery("Old and new sorting syntax cannot be combined")
@@ -55,7 +55,7 @@ func (s sorting) parse() ([]order, error) {
 }
 
 // complete checks keys and directions and appends the keys that make the order total.
-func (s sorting) complete() ([]order, error) {
+func (s *sorting) complete() ([]order, error) {
 	for _, dir := range s.dirs {
 		if dir != "asc" && dir != "desc" {
 			return nil, badQuery("Invalid sort direction: %s. It must be either \"asc\" or \"desc\".", clip(dir))

@@ -146,7 +146,7 @@ func parsePointer(pointer string) ([]string, error) {
 	for i, part := range parts {
 		rest := strings.ReplaceAll(strings.ReplaceAll(part, "~0", ""), "~1", "")
 		if strings.Contains(rest, "~") {
-			return nil, badPatch("Pointer `%s` contains \"~\" not part of a recognized escape sequence.", clip(pointer))
+			return nil, badPatch("Pointer `%s` contains \"~\" not part of a known escape sequence.", clip(pointer))
 		}
 		parts[i] = strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~")
 	}

@@ -69,9 +69,9 @@ func parseQuery(raw string) (*query, error) {
 		case "tag":
 			q.tags = append(q.tags, p.value)
 		case "sort_key":
-			s.keys = append(s.keys, p.value)
+			s.keys = append(s.keys, strings.TrimSpace(p.value))
 		case "sort_dir":
-			s.dirs = append(s.dirs, p.value)
+			s.dirs = append(s.dirs, strings.TrimSpace(p.value))
 		default:
 			if _, ok := single[p.key]; !ok {
 				keys = append(keys, p.key)
