@@ -24,7 +24,10 @@ func (s *Server) setDeactivated(w http.ResponseWriter, r *http.Request, rule str
 	if err != nil {
 		return err
 	}
-	if err := s.Catalog.SetDeactivated(r.Context(), img.ID, deactivated); err != nil {
+	err = s.turns.do(r.Context(), img.ID, func() error {
+		return s.Catalog.SetDeactivated(r.Context(), img.ID, deactivated)
+	})
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -28,10 +28,12 @@ func (s *Server) admin(c *auth.Caller) bool { return s.Policy.Allowed(c, "contex
 // edit changes the record of an image for a caller whom the rule allows it, judged by the record as it is changed: if it
 // changes hands between the look at it and the change, the new owner's rights count. change may run several times.
 func (s *Server) edit(r *http.Request, c *auth.Caller, id image.ID, rule string, change func(*storev1.Image) error) error {
-	return s.Catalog.EditImage(r.Context(), id, 0, func(record *storev1.Image) error {
-		if err := s.reads.Authorize(c, present(s.Catalog, record, 0), rule); err != nil {
-			return err
-		}
-		return change(record)
+	return s.turns.do(r.Context(), id, func() error {
+		return s.Catalog.EditImage(r.Context(), id, 0, func(record *storev1.Image) error {
+			if err := s.reads.Authorize(c, present(s.Catalog, record, 0), rule); err != nil {
+				return err
+			}
+			return change(record)
+		})
 	})
 }

@@ -81,7 +81,6 @@ func TestOSSA2013002ErrorsTellNoSecrets(t *testing.T) {
 			if w.Code < 400 {
 				t.Errorf("%s %s: got %d, want an error", r.method, r.path, w.Code)
 			}
-			a.records.FailNext() // what was not used up stays queued, which does no harm: each request meets one
 		}
 	}
 }

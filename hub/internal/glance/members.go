@@ -6,8 +6,8 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
-	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
 // addMember shares an image with a project, which sees it in its lists once it has accepted.
@@ -20,11 +20,9 @@ func (s *Server) addMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	m, err := s.Catalog.AddMember(r.Context(), img.ID, project)
-	if err != nil {
-		return err
-	}
-	return writeMember(w, img.ID, member(m))
+	return s.writeMember(w, r, img, func() (*storev1.Member, error) {
+		return s.Catalog.AddMember(r.Context(), img.ID, project)
+	})
 }
 
 // answerMember records what a project says to an image that was shared with it. Only the project itself may, and
@@ -46,11 +44,9 @@ func (s *Server) answerMember(w http.ResponseWriter, r *http.Request) error {
 	if c.ProjectID != project && !s.admin(c) {
 		return fault.New(fault.NotFound, "MEMBER_NOT_FOUND", "no such member")
 	}
-	m, err := s.Catalog.SetMemberStatus(r.Context(), img.ID, project, status)
-	if err != nil {
-		return err
-	}
-	return writeMember(w, img.ID, member(m))
+	return s.writeMember(w, r, img, func() (*storev1.Member, error) {
+		return s.Catalog.SetMemberStatus(r.Context(), img.ID, project, status)
+	})
 }
 
 // removeMember ends the sharing of an image with a project.
@@ -62,7 +58,10 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Catalog.RemoveMember(r.Context(), img.ID, r.PathValue("member")); err != nil {
+	err = s.turns.do(r.Context(), img.ID, func() error {
+		return s.Catalog.RemoveMember(r.Context(), img.ID, r.PathValue("member"))
+	})
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -91,17 +90,15 @@ func memberField(r *http.Request, field string) (string, error) {
 	return s, err
 }
 
-// writeMember answers with a member.
-func writeMember(w http.ResponseWriter, id image.ID, m imageapi.Member) error {
-	const timestamp = "2006-01-02T15:04:05Z"
-	return imageapi.WriteJSON(w, http.StatusOK, struct {
-		MemberID  string `json:"member_id"`
-		ImageID   string `json:"image_id"`
-		Status    string `json:"status"`
-		CreatedAt string `json:"created_at"`
-		UpdatedAt string `json:"updated_at"`
-		Schema    string `json:"schema"`
-	}{
-		m.ProjectID, string(id), m.Status, m.CreatedAt.UTC().Format(timestamp), m.UpdatedAt.UTC().Format(timestamp), "/v2/schemas/member",
+// writeMember changes a member and answers with it.
+func (s *Server) writeMember(w http.ResponseWriter, r *http.Request, img *imageapi.Image, change func() (*storev1.Member, error)) error {
+	var changed *storev1.Member
+	err := s.turns.do(r.Context(), img.ID, func() (err error) {
+		changed, err = change()
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	return imageapi.WriteJSON(w, http.StatusOK, member(changed).View(img))
 }

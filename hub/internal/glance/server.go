@@ -56,6 +56,7 @@ type Server struct {
 	downloads chan struct{}
 	// locations carries out what PATCH says about locations.
 	locations Locations
+	turns     *turns
 }
 
 // New returns a server. Nothing is served before Routes.
@@ -75,7 +76,7 @@ func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Server{Config: c, downloads: make(chan struct{}, mostDownloads)}
+	s := &Server{Config: c, downloads: make(chan struct{}, mostDownloads), turns: newTurns()}
 	s.locations = s
 	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList}
 	return s
