@@ -20,6 +20,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore/embedded"
+	"github.com/atoll-dcn/atoll/hub/internal/glance"
 	"github.com/atoll-dcn/atoll/hub/internal/identity"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
@@ -69,6 +70,10 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 		return err
 	}
 	defer closing(&err, area)
+	access, err := openAccess(c.Access, log)
+	if err != nil {
+		return err
+	}
 	listeners, err := listen(ctx, c)
 	if err != nil {
 		return err
@@ -86,7 +91,7 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 		}
 		return err
 	}
-	h := &hub{Config: c, central: central, log: log, registry: registry, ca: ca, area: area, records: records, listeners: listeners}
+	h := &hub{Config: c, central: central, log: log, registry: registry, ca: ca, area: area, access: access, records: records, listeners: listeners}
 	return h.run(ctx, lost)
 }
 
@@ -98,13 +103,14 @@ type hub struct {
 	registry  *prometheus.Registry
 	ca        *pki.CA
 	area      *staging.Area
+	access    *access
 	records   *etcdstore.Store
 	listeners *listeners
 }
 
 // run builds the parts in the order in which they depend on each other and runs them together.
 func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
-	cat := catalog.New(h.records, h.central, catalog.DefaultLimits(), time.Now)
+	cat := catalog.New(h.records, h.central, h.Limits, time.Now)
 	authority := identity.New(identity.Config{
 		CA: h.ca, Catalog: cat, TokenLife: h.TokenLife, CertificateLife: h.CertificateTTL,
 		Log: h.log.Named("identity"), Registry: h.registry, Now: time.Now,
@@ -121,11 +127,17 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 		Records: h.records, Sites: sites{directory}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,
 	})
-	imports := importer.New(importer.Config{Catalog: cat, Area: h.area, Log: h.log.Named("importer")})
+	imports := importer.New(importer.Config{Catalog: cat, Area: h.area, MaxSize: h.Limits.ImageSize, Log: h.log.Named("importer")})
+	index := glance.NewIndex(cat)
+	defer index.Close()
+	images := h.imageAPI(glance.Config{
+		Catalog: cat, Index: index, Importer: imports, Chunks: h.area, Directory: directory, Policy: h.access.policy,
+		Settings: h.Image.Settings, Log: h.log.Named("image-api"), Now: time.Now,
+	})
 
-	user := rpc.NewServer(rpc.ServerOptions{Log: h.log.Named("api"), Public: true})
+	user := rpc.NewServer(h.access.serverOptions(h.log.Named("api")))
 	api.Register(user, api.Config{
-		Catalog: cat, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
+		Catalog: cat, Images: index, Policy: h.access.policy, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
 		EndSession: sessions.End, Now: time.Now,
 	})
 	link := rpc.NewServer(rpc.ServerOptions{
@@ -137,7 +149,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	agentv1.RegisterEnrollmentServiceServer(link, authority.Enrollment())
 	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}})
 
-	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "link", h.LinkAddr,
+	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "image_api", h.Image.Addr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
 	tasks := []lifecycle.Task{
 		{Name: "leadership", Run: func(ctx context.Context) error { return lead(ctx, lost) }},
@@ -157,6 +169,11 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 		{Name: "local frames", Run: func(ctx context.Context) error {
 			return serveLocal(ctx, h.listeners.local, frames, h.log.Named("frames"))
 		}},
+	}
+	if h.listeners.image != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "image api", Run: func(ctx context.Context) error {
+			return images.run(ctx, h.listeners.image)
+		}})
 	}
 	if h.listeners.metrics != nil {
 		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
@@ -235,7 +252,7 @@ func closing(err *error, c io.Closer) {
 
 // listeners are the hub's ports, opened before anything else so that a taken one is noticed at once.
 type listeners struct {
-	api, link, frames, local, metrics net.Listener
+	api, image, link, frames, local, metrics net.Listener
 }
 
 func listen(ctx context.Context, c Config) (_ *listeners, err error) {
@@ -250,11 +267,12 @@ func listen(ctx context.Context, c Config) (_ *listeners, err error) {
 		field, addr string
 	}{
 		{&l.api, "grpc-addr", c.GRPCAddr},
+		{&l.image, "image-addr", c.Image.Addr},
 		{&l.link, "link-addr", c.LinkAddr},
 		{&l.frames, "frames-addr", c.FramesAddr},
 		{&l.metrics, "metrics-addr", c.MetricsAddr},
 	} {
-		if p.addr == "" && p.field == "metrics-addr" {
+		if p.addr == "" && (p.field == "metrics-addr" || p.field == "image-addr") {
 			continue
 		}
 		if *p.into, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.addr); err != nil {
@@ -269,7 +287,7 @@ func listen(ctx context.Context, c Config) (_ *listeners, err error) {
 
 // close closes what is open; serving closes its listener too, which does no harm.
 func (l *listeners) close() {
-	for _, c := range []net.Listener{l.api, l.link, l.frames, l.local, l.metrics} {
+	for _, c := range []net.Listener{l.api, l.image, l.link, l.frames, l.local, l.metrics} {
 		if c != nil {
 			_ = c.Close()
 		}
