@@ -18,8 +18,10 @@ func (s *images) AdoptLocation(ctx context.Context, req *hubv1.AdoptLocationRequ
 	}
 	// The rule lets owners add sources of other kinds. To say which data of a pool an image has is for services.
 	c := auth.From(ctx)
-	if err := s.require(c, ruleService, img.Target(c)); err != nil {
-		return nil, err
+	if !s.Policy.Allowed(c, ruleService, nil) {
+		if err := s.require(c, ruleLocations, img.Target(c)); err != nil {
+			return nil, err
+		}
 	}
 	store, err := s.storeOf(img.ID, req.GetUrl())
 	if err != nil {

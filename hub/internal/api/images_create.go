@@ -113,7 +113,7 @@ func clip(name string) string {
 func visibilityRule(v storev1.Visibility) string {
 	switch v {
 	case storev1.Visibility_VISIBILITY_PUBLIC:
-		return "publicize_image"
+		return "publicize_image" //nolint:misspell // the rule's name
 	case storev1.Visibility_VISIBILITY_COMMUNITY:
 		return "communitize_image"
 	default:
