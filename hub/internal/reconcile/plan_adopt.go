@@ -79,12 +79,17 @@ func (p *planner) planAdopted(s image.StoreID, r *storev1.Replica) {
 		p.planActive(s, r)
 	case o.State == agentv1.ReplicaState_REPLICA_STATE_FAILED:
 		p.apply(s, r, o)
-	case a.GetSizeBytes() <= 0:
+	case a.GetSizeBytes() <= 0, ofAnother(o, r):
 	case p.img.Content.SizeBytes != 0 && p.img.Content.SizeBytes != a.SizeBytes:
 		p.fail(r, reasonChanged, "the copy has another length than when it was adopted", false)
 	default:
 		p.confirm(s, r, a)
 	}
+}
+
+// ofAnother reports whether the site speaks of another content, for a replica of the same name that was there before.
+func ofAnother(o *agentv1.ObservedReplica, r *storev1.Replica) bool {
+	return o.ContentId != "" && o.ContentId != r.ContentId
 }
 
 // confirm takes over that the copy is there and, once the site knows, what it holds.

@@ -79,7 +79,7 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_VERIFYING)
 		r.Reason, r.Message, r.Retryable = "", "", false
 	case agentv1.ReplicaState_REPLICA_STATE_PRESENT:
-		if !p.img.Content.GetComplete() {
+		if !p.img.Content.GetComplete() || ofAnother(o, r) {
 			return // cannot be: the site publishes only what has a root digest
 		}
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE)

@@ -48,6 +48,7 @@ type simCopy struct {
 	damaged   bool
 	verified  uint64
 	failed    uint64 // generation whose attempt has failed
+	foreign   simForeign
 }
 
 const central = image.StoreID("central")
@@ -124,11 +125,7 @@ func (s *sim) agent(store image.StoreID, id image.ID, fault string) bool {
 	if !st.online {
 		return false
 	}
-	c := st.copies[id]
-	if c == nil {
-		c = &simCopy{}
-		st.copies[id] = c
-	}
+	c := s.copyOf(store, id)
 	r, _ := s.records.Replica(id, store)
 	if r == nil {
 		changed := c.partial != ""
@@ -140,25 +137,36 @@ func (s *sim) agent(store image.StoreID, id image.ID, fault string) bool {
 	d := Desired(img, r)
 	before := fmt.Sprintf("%+v %v", *c, st.observed[id])
 	o := &agentv1.ObservedReplica{ImageId: string(id), StoreId: string(store), Generation: d.Generation, ContentId: d.Content.ContentId}
+	taken := c.published != "" || c.foreign.there && d.Adopted // goes by our hand
+	c.foreign.adopted = c.foreign.adopted || r.Adopted && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE
+	removes := d.Goal == agentv1.Goal_GOAL_CONDEMNED || d.Goal == agentv1.Goal_GOAL_ABSENT
+	if removes && c.foreign.there && taken && !c.foreign.adopted {
+		panic("a copy that was never adopted is treated as ours")
+	}
 	switch d.Goal {
-	case agentv1.Goal_GOAL_PRESENT:
-		s.fill(c, d, o, fault)
+	case agentv1.Goal_GOAL_PRESENT, agentv1.Goal_GOAL_ADOPTED:
+		if c.takeOver(d, o, fault) == nil {
+			s.fill(c, d, o, fault)
+		}
 	case agentv1.Goal_GOAL_CONDEMNED:
 		switch {
-		case c.published != "" && c.clones > 0:
+		case taken && c.clones > 0:
 			o.State = agentv1.ReplicaState_REPLICA_STATE_IN_USE
 		default:
 			if c.published != "" {
 				c.condemned, c.published = c.published, ""
+			} else if taken {
+				c.foreign.condemned, c.foreign.there = true, false
 			}
 			o.State = agentv1.ReplicaState_REPLICA_STATE_CONDEMNED
 		}
 	case agentv1.Goal_GOAL_ABSENT:
-		if c.published != "" && c.clones > 0 {
+		if taken && c.clones > 0 {
 			o.State = agentv1.ReplicaState_REPLICA_STATE_IN_USE
 			o.Failure = &agentv1.Failure{Reason: "IN_USE", Message: "has clones", Retryable: true}
 		} else {
 			c.published, c.condemned, c.partial = "", "", ""
+			c.foreign.there, c.foreign.condemned = c.foreign.there && !taken, false
 			o.State = agentv1.ReplicaState_REPLICA_STATE_ABSENT
 		}
 	case agentv1.Goal_GOAL_HOLD:
@@ -180,24 +188,11 @@ func (s *sim) fill(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedRep
 		c.published, c.condemned = c.condemned, ""
 		fallthrough
 	case c.published != "" && c.published == d.Content.ContentId:
-		o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
-		if d.VerifyGeneration > c.verified {
-			c.verified = d.VerifyGeneration
-		}
-		v := &agentv1.Verification{Generation: c.verified, Time: timestamppb.New(s.now)}
-		if c.damaged {
-			v.ChunksDamaged = 1
-		}
-		o.Verification = v
-	case c.published != "" || c.condemned != "":
+		c.vouch(d, o)
+	case c.published != "" || c.condemned != "" || c.foreign.there || c.foreign.condemned:
 		o.State, o.Failure = agentv1.ReplicaState_REPLICA_STATE_FAILED, &agentv1.Failure{Reason: "NAME_TAKEN", Message: "taken"}
 	case fault != "":
-		c.failed = d.Generation
-		o.State = agentv1.ReplicaState_REPLICA_STATE_FAILED
-		o.Failure = &agentv1.Failure{Reason: fault, Message: fault, Retryable: fault == "STORE_UNREACHABLE"}
-		if o.Failure.Retryable {
-			c.failed = 0
-		}
+		c.fails(d, o, fault)
 	case c.partial != d.Content.ContentId:
 		c.partial = d.Content.ContentId
 		o.State = agentv1.ReplicaState_REPLICA_STATE_FILLING
@@ -207,6 +202,26 @@ func (s *sim) fill(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedRep
 		c.published, c.partial = c.partial, ""
 		o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
 		o.Verification = &agentv1.Verification{Time: timestamppb.New(s.now)}
+	}
+}
+
+// vouch answers for a published copy.
+func (c *simCopy) vouch(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica) {
+	o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
+	c.verified = max(c.verified, d.VerifyGeneration)
+	o.Verification = &agentv1.Verification{Generation: c.verified, Time: timestamppb.New(time.Unix(1, 0))}
+	if c.damaged {
+		o.Verification.ChunksDamaged = 1
+	}
+}
+
+// fails answers that an attempt came to nothing.
+func (c *simCopy) fails(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica, fault string) {
+	c.failed = d.Generation
+	o.State = agentv1.ReplicaState_REPLICA_STATE_FAILED
+	o.Failure = &agentv1.Failure{Reason: fault, Message: fault, Retryable: fault == "STORE_UNREACHABLE"}
+	if o.Failure.Retryable {
+		c.failed = 0
 	}
 }
 
@@ -263,7 +278,7 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 	ctx := context.Background()
 	all := rapid.Bool().Draw(t, "all must succeed")
 	some := catalog.Target{Stores: []string{string(store)}, AllMustSucceed: all}
-	switch rapid.IntRange(0, 19).Draw(t, "action") {
+	switch rapid.IntRange(0, 26).Draw(t, "action") {
 	case 0:
 		_, _ = s.upload(id, some)
 	case 1:
@@ -291,7 +306,7 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 	case 9:
 		s.connect(store, rapid.Bool().Draw(t, "online"))
 	case 10:
-		if c := s.stores[store].copies[id]; c != nil && c.published != "" {
+		if c := s.stores[store].copies[id]; c != nil && (c.published != "" || c.foreign.there) {
 			c.clones = rapid.IntRange(0, 1).Draw(t, "clones")
 		}
 	case 11:
@@ -310,6 +325,10 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 		for _, st := range s.stores {
 			st.observed = map[image.ID]*agentv1.ObservedReplica{}
 		}
+	case 20, 21:
+		s.nova(t, id, store)
+	case 22:
+		s.vanish(id, store)
 	default:
 		s.agent(store, id, "")
 	}
@@ -332,11 +351,14 @@ func (s *sim) checkSafety(t *rapid.T) {
 		replicas, _ := s.records.Replicas(id)
 		for _, r := range replicas {
 			c := s.stores[image.StoreID(r.StoreId)].copies[id]
-			if r.Location != "" && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE &&
-				(c.published != r.ContentId && c.condemned != r.ContentId) {
-				t.Fatalf("%s is published at %s, which holds %+v", r.Location, r.StoreId, *c)
+			if r.Adopted && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
+				c.foreign.adopted = true
 			}
-			if c != nil && c.clones > 0 && c.published == "" {
+			if r.Location != "" && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE &&
+				c.published != r.ContentId && c.condemned != r.ContentId && !c.holdsForeign(r) {
+				t.Fatalf("%v is published at %s, which holds %+v", r, r.StoreId, *c)
+			}
+			if c != nil && c.clones > 0 && c.published == "" && !c.foreign.there {
 				t.Fatalf("a copy with clones is gone from %s", r.StoreId)
 			}
 		}
