@@ -66,7 +66,9 @@ func (rd *Reads) preferred(r *http.Request, c *auth.Caller, img *Image) ([]strin
 		if rd.Stores != nil && !known[name] {
 			return nil, fault.BadField("prefer", "there is no store called %q", clip(name))
 		}
-		prefer = append(prefer, name)
+		if prefer = append(prefer, name); len(prefer) > maxPrefer {
+			return nil, fault.BadField("prefer", "at most %d stores may be named", maxPrefer)
+		}
 	}
 	return prefer, nil
 }

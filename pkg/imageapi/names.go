@@ -19,6 +19,7 @@ const (
 	MaxRequestID  = 64        // characters of the request id that a client sends
 	maxPointer    = 1024      // bytes of the path of a patch operation
 	maxQueryPairs = 256       // parameters in a query
+	maxPrefer     = 64        // stores that a download may prefer
 )
 
 // AllowedDiskFormats returns the disk formats that an image may have, in the order of the schema. The slice is new.
