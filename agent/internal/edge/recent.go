@@ -20,6 +20,7 @@ type recent struct {
 
 	mu    sync.Mutex
 	until map[image.ID]time.Time
+	sweep time.Time // when the next sweep is worth it
 }
 
 // add notes a change.
@@ -27,7 +28,8 @@ func (r *recent) add(id image.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if len(r.until) >= maxSettling {
+	if len(r.until) >= maxSettling && !now.Before(r.sweep) {
+		r.sweep = now.Add(settling)
 		for k, t := range r.until {
 			if !now.Before(t) {
 				delete(r.until, k)

@@ -44,6 +44,8 @@ type Server struct {
 	hub     *hub
 	recent  *recent
 	answers *prometheus.CounterVec
+	// farewell is how long requests may go on after the end of Run's context.
+	farewell time.Duration
 }
 
 // sharedRequests bounds the requests that the site answers at once.
@@ -53,7 +55,7 @@ const sharedRequests = 1024
 func New(c Config) *Server {
 	s := &Server{
 		Config: c, hub: newHub(c.Hub, c.Site, c.HubTLS, c.Log, c.Now),
-		recent: &recent{now: c.Now, until: map[image.ID]time.Time{}},
+		recent: &recent{now: c.Now, until: map[image.ID]time.Time{}}, farewell: 5 * time.Second,
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atoll_agent_image_answers_total", Help: "Requests to the site's Image API by who answered: site, hub or nobody.",
 		}, []string{"by"}),
@@ -110,9 +112,6 @@ func locations(reads *imageapi.Reads, w http.ResponseWriter, r *http.Request) er
 	return imageapi.WriteJSON(w, http.StatusOK, out)
 }
 
-// farewell is how long requests may go on after the end of Run's context.
-const farewell = 5 * time.Second
-
 // Run serves on l, which it closes, until ctx ends and the requests have, or were cut off.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := imageapi.NewHTTPServer(s, s.Log)
@@ -124,7 +123,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.farewell)
 	defer cancel()
 	if err := server.Shutdown(last); err != nil {
 		_ = server.Close() // those who did not end in time are cut off

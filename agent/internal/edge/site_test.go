@@ -51,7 +51,7 @@ func goal(id image.ID, change func(*agentv1.DesiredReplica)) *agentv1.DesiredRep
 		ImageId: string(id), StoreId: st0, Generation: 1, Goal: agentv1.Goal_GOAL_PRESENT,
 		Content: &agentv1.Content{ContentId: string(conA)},
 		Metadata: &agentv1.ImageMetadata{
-			Revision: 1, Status: "active", Name: "cirros", Owner: "p1", Visibility: "public", DiskFormat: "raw", ContainerFormat: "bare",
+			Revision: 1, Status: "active", Name: "cirros", Owner: "p1", Visibility: "shared", DiskFormat: "raw", ContainerFormat: "bare",
 			CreateTime: created, UpdateTime: created, Location: "rbd://fsid/images/" + string(id) + "/snap",
 		},
 	}
