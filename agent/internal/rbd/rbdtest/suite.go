@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) rbd.Pool, opts Options) {
 		{"Extents", testExtents},
 		{"ExtentsStop", testExtentsStop},
 		{"Snapshot", testSnapshot},
+		{"SnapshotRanges", testSnapshotRanges},
 		{"SnapshotFreezes", testSnapshotFreezes},
 		{"Meta", testMeta},
 		{"Children", testChildren},
