@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
 
@@ -19,7 +21,10 @@ type refusals struct {
 // ClientHandshake implements credentials.TransportCredentials.
 func (r refusals) ClientHandshake(ctx context.Context, authority string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := r.TransportCredentials.ClientHandshake(ctx, authority, c)
-	e, _ := fault.As(err)
+	e, ok := fault.As(err)
+	if untrusted := new(tls.CertificateVerificationError); !ok && errors.As(err, &untrusted) {
+		e = fault.New(fault.Denied, "CERT_UNTRUSTED", "the certificate of the server is not trusted: %v", untrusted.Err)
+	}
 	r.last.Store(e)
 	return conn, info, err
 }

@@ -4,7 +4,9 @@ package clienttest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,8 +14,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
@@ -33,9 +37,13 @@ type Hub struct {
 	Images     map[string]*hubv1.Image
 	Replicas   map[string]*hubv1.Replica // key image + "/" + store
 	Operations map[string]*hubv1.Operation
-	Data       map[string][]byte // what has been uploaded, or is to be downloaded, by image
-	Aborted    map[string]bool   // uploads that ended early, by image
-	Called     map[string]int    // how often a method was called, by its name
+	Members    map[string][]*hubv1.Member             // by image
+	Adopted    map[string]*hubv1.AdoptLocationRequest // by image
+	Data       map[string][]byte                      // what has been uploaded, or is to be downloaded, by image
+	Aborted    map[string]bool                        // uploads that ended early, by image
+	Called     map[string]int                         // how often a method was called, by its name
+	// Token, when not empty, is the only token that is let in.
+	Token string
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
@@ -55,9 +63,16 @@ type Step struct {
 // Start returns a hub with the stores central, dcn0 and dcn1 that stops when the test ends.
 func Start(tb testing.TB) *Hub {
 	tb.Helper()
+	return StartTLS(tb, nil)
+}
+
+// StartTLS is Start for a hub that is reached over TLS; nil means plaintext.
+func StartTLS(tb testing.TB, conf *tls.Config) *Hub {
+	tb.Helper()
 	h := &Hub{
 		Sites: map[string]*hubv1.Site{}, Stores: map[string]*hubv1.Store{}, Images: map[string]*hubv1.Image{},
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
+		Members: map[string][]*hubv1.Member{}, Adopted: map[string]*hubv1.AdoptLocationRequest{},
 		Aborted: map[string]bool{}, Called: map[string]int{}, changed: make(chan struct{}), faults: map[string][]error{},
 		gates: map[string]<-chan struct{}{}, steps: map[string][]Step{},
 	}
@@ -78,6 +93,7 @@ func Start(tb testing.TB) *Hub {
 	h.Addr, h.cutter = l.Addr().String(), &cutter{Listener: l, conns: map[net.Conn]bool{}}
 	s := rpc.NewServer(rpc.ServerOptions{
 		Log:    hclog.NewNullLogger(),
+		TLS:    conf,
 		Unary:  []grpc.UnaryServerInterceptor{h.unary},
 		Stream: []grpc.StreamServerInterceptor{h.stream},
 	})
@@ -160,6 +176,10 @@ func (h *Hub) enter(ctx context.Context, full string) error {
 	var gate <-chan struct{}
 	h.Change(func() {
 		h.Called[method]++
+		if sent := metadata.ValueFromIncomingContext(ctx, rpc.TokenKey); h.Token != "" && !slices.Equal(sent, []string{h.Token}) {
+			err = fault.New(fault.Unauthenticated, "TOKEN_INVALID", "the token is not valid")
+			return
+		}
 		gate = h.gates[method]
 		if queue := h.faults[method]; len(queue) > 0 {
 			err, h.faults[method] = queue[0], queue[1:]

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -51,10 +52,26 @@ func (s images) GetImage(_ context.Context, req *hubv1.GetImageRequest) (*hubv1.
 func (s images) ListImages(_ context.Context, req *hubv1.ListImagesRequest) (*hubv1.ListImagesResponse, error) {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
-	items, next, err := page(s.h.Images, func(img *hubv1.Image) bool {
-		return req.GetName() == "" || req.GetName() == img.GetName()
-	}, req.GetPageToken())
+	items, next, err := page(s.h.Images, func(img *hubv1.Image) bool { return wanted(req, img) }, req.GetPageToken())
 	return &hubv1.ListImagesResponse{Images: items, NextPageToken: next}, err
+}
+
+// wanted reports whether an image is in a list.
+func wanted(req *hubv1.ListImagesRequest, img *hubv1.Image) bool {
+	switch {
+	case req.GetName() != "" && req.GetName() != img.GetName(),
+		req.GetOwner() != "" && req.GetOwner() != img.GetOwner(),
+		req.GetVisibility() != 0 && req.GetVisibility() != img.GetVisibility(),
+		req.GetStatus() != 0 && req.GetStatus() != img.GetStatus(),
+		img.GetHidden() && !req.GetIncludeHidden():
+		return false
+	}
+	for _, t := range req.GetTags() {
+		if !slices.Contains(img.GetTags(), t) {
+			return false
+		}
+	}
+	return true
 }
 
 // UpdateImage implements the service.
@@ -69,14 +86,16 @@ func (s images) UpdateImage(_ context.Context, req *hubv1.UpdateImageRequest) (r
 			err = fault.New(fault.Conflict, "ETAG_MISMATCH", "the image has changed meanwhile")
 			return
 		}
+		from, to := req.GetImage().ProtoReflect(), img.ProtoReflect()
 		for _, path := range req.GetUpdateMask().GetPaths() {
-			switch path {
-			case "name":
-				img.Name = req.GetImage().GetName()
-			case "protected":
-				img.Protected = req.GetImage().GetProtected()
-			case "properties":
-				img.Properties = req.GetImage().GetProperties()
+			field := to.Descriptor().Fields().ByName(protoreflect.Name(path))
+			if field == nil {
+				err = fault.BadField("update_mask", "%q cannot be updated", path)
+				return
+			}
+			to.Clear(field)
+			if from.Has(field) {
+				to.Set(field, from.Get(field))
 			}
 		}
 		n, _ := strconv.Atoi(img.GetEtag())
@@ -105,6 +124,10 @@ func (s images) DeleteImage(_ context.Context, req *hubv1.DeleteImageRequest) (r
 func (s images) ImportImage(_ context.Context, req *hubv1.ImportImageRequest) (res *hubv1.ImportImageResponse, err error) {
 	s.h.Change(func() {
 		var op *hubv1.Operation
+		if img := s.h.Images[req.GetId()]; req.GetStaged() && img.GetStatus() != hubv1.ImageStatus_IMAGE_STATUS_UPLOADING {
+			err = fault.New(fault.Precondition, "NOT_STAGED", "image %s has no staged data", req.GetId())
+			return
+		}
 		op, err = s.h.beginImport(req.GetId(), req.GetTarget())
 		res = &hubv1.ImportImageResponse{Operation: op}
 	})

@@ -184,7 +184,7 @@ func (h *Hub) end(op *hubv1.Operation) {
 		if succeeded {
 			delete(h.Images, img.GetId())
 		}
-	case hubv1.OperationKind_OPERATION_KIND_IMPORT, hubv1.OperationKind_OPERATION_KIND_COPY:
+	case hubv1.OperationKind_OPERATION_KIND_IMPORT, hubv1.OperationKind_OPERATION_KIND_COPY, hubv1.OperationKind_OPERATION_KIND_ADOPT:
 		img.ImportingToStores = nil
 		for _, s := range op.GetStores() {
 			switch s.GetState() {

@@ -129,7 +129,7 @@ func pick(name, path string, files ...[]byte) (c Cloud, err error) {
 			err = yaml.Unmarshal(text, &c)
 		}
 		if err != nil {
-			return Cloud{}, fault.Wrap(err, fault.Invalid, "BAD_CLOUD", "%s: cloud %q has a value of the wrong kind; quote numbers", path, name)
+			return Cloud{}, fault.Wrap(err, fault.Invalid, "BAD_CLOUD", "%s: cloud %q has a value of the wrong kind", path, name)
 		}
 	}
 	if !known {

@@ -48,12 +48,10 @@ func New(c Cloud, agent string, now func() time.Time) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		transport = &http.Transport{Proxy: http.ProxyFromEnvironment}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf, ForceAttemptHTTP2: true,
+		DisableKeepAlives: true, // tokens are fetched hours apart
 	}
-	transport = transport.Clone()
-	transport.TLSClientConfig, transport.DisableKeepAlives = conf, true // tokens are fetched hours apart
 	return &Source{
 		options: options, scope: scope, http: http.Client{Transport: transport, Timeout: callTimeout},
 		agent: agent, now: now, busy: make(chan struct{}, 1),
