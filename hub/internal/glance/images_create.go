@@ -123,7 +123,7 @@ func (s *Server) mayCreate(c *auth.Caller, draft *storev1.Image) error {
 func visibilityRule(v storev1.Visibility) string {
 	switch v {
 	case storev1.Visibility_VISIBILITY_PUBLIC:
-		return "publicize_image"
+		return "publicize_image" //nolint:misspell // the name of the rule
 	case storev1.Visibility_VISIBILITY_COMMUNITY:
 		return "communitize_image"
 	default:

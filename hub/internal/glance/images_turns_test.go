@@ -7,16 +7,24 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
-// slow are records whose commits take long enough for others to overtake.
-type slow struct{ catalog.Records }
+// slow are records whose commits take long enough for others to overtake; most is how many ran at the same time.
+type slow struct {
+	catalog.Records
+	now, most *atomic.Int64
+}
 
 func (r slow) Commit(ctx context.Context, writes ...catalog.Write) error {
+	n := r.now.Add(1)
+	defer r.now.Add(-1)
+	for old := r.most.Load(); n > old && !r.most.CompareAndSwap(old, n); old = r.most.Load() {
+	}
 	for range 100 {
 		runtime.Gosched()
 	}
@@ -26,7 +34,8 @@ func (r slow) Commit(ctx context.Context, writes ...catalog.Write) error {
 func TestManyClientsChangeOneImage(t *testing.T) {
 	const clients = 100
 	a := defaultAPI(t)
-	a.server.Catalog = catalog.New(slow{a.records}, "central", catalog.DefaultLimits(), a.server.Now)
+	records := slow{a.records, &atomic.Int64{}, &atomic.Int64{}}
+	a.server.Catalog = catalog.New(records, "central", catalog.DefaultLimits(), a.server.Now)
 	id := a.create("alice", `{}`)
 	var wg sync.WaitGroup
 	for n := range clients {
@@ -38,6 +47,9 @@ func TestManyClientsChangeOneImage(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if n := records.most.Load(); n != 1 {
+		t.Errorf("%d commits at the same time", n)
+	}
 	if record, _ := a.records.Image(image.ID(id)); len(record.Properties) != clients {
 		t.Errorf("%d properties, want %d", len(record.Properties), clients)
 	}

@@ -267,7 +267,9 @@ func TestPatchQuotas(t *testing.T) {
 func TestPatchBombs(t *testing.T) {
 	a := defaultAPI(t)
 	id := a.create("alice", `{}`)
-	repeat := func(n int, part string) string { return "[" + strings.TrimSuffix(strings.Repeat(part+",", n), ",") + "]" }
+	repeat := func(n int, part string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(part+",", n), ",") + "]"
+	}
 	tests := map[string]struct {
 		patch string
 		want  int
