@@ -9,6 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 region=RegionOne
 start_seconds=${LAB_START_SECONDS:-60}
+token_seconds=${LAB_TOKEN_SECONDS:-3600}
 
 usage() {
 	cat <<-'USAGE'
@@ -28,6 +29,7 @@ usage() {
 		  nova, glance  roles service and admin in the project service
 
 		  LAB_KEYSTONE_PORT=5000        the port of a new Keystone (default: a free one)
+		  LAB_TOKEN_SECONDS=3600        how long tokens of a new Keystone live
 		  LAB_START_SECONDS=60          how long it may take to answer
 	USAGE
 }
@@ -64,7 +66,7 @@ write_conf() {
 		sqlite_synchronous = false
 		[token]
 		provider = fernet
-		expiration = 3600
+		expiration = $token_seconds
 		[fernet_tokens]
 		key_repository = $dir/fernet
 		[credential]
@@ -104,12 +106,13 @@ write_rc() {
 
 url_of() { echo "http://127.0.0.1:$(<"$1/port")/v3"; }
 
-# start runs one process with one thread: SQLite has one writer.
+# start runs one process with one thread: SQLite has one writer. A connection ends with its answer, since one that is kept
+# would hold that thread; clients have to be told.
 start() {
 	local dir=$1
 	process_start "$dir/run/keystone.pid" "$dir/log/uwsgi.out" \
 		uwsgi_python3 --http-socket "127.0.0.1:$(<"$dir/port")" --wsgi-file /usr/bin/keystone-wsgi-public \
-		--pyargv "--config-file $dir/keystone.conf" --buffer-size 65535 --need-app --disable-logging
+		--pyargv "--config-file $dir/keystone.conf" --buffer-size 65535 --add-header 'Connection: close' --need-app --disable-logging
 }
 
 alive() { process_alive "$1/run/keystone.pid" uwsgi "$1/keystone.conf"; }
