@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -39,9 +40,12 @@ func (h *handler) putManifest(w http.ResponseWriter, r *http.Request, content im
 	case <-r.Context().Done():
 		return r.Context().Err()
 	}
-	body := &patient{r: r.Body, control: http.NewResponseController(w), stall: h.o.Stall}
+	limited := http.MaxBytesReader(w, r.Body, manifest.MaxEncoded(want.Length))
+	body := &patient{r: limited, control: http.NewResponseController(w), stall: h.o.Stall}
 	m, root, err := manifest.ReadSized(body, want.Length, Sum)
 	switch {
+	case errors.As(body.err, new(*http.MaxBytesError)):
+		return fault.Wrap(body.err, fault.Invalid, "MANIFEST_TOO_LONG", "the manifest is longer than that of such a content can be")
 	case body.err != nil:
 		return fault.Wrap(body.err, fault.Unavailable, "MANIFEST_CUT", "the manifest ended early")
 	case err != nil:

@@ -124,6 +124,12 @@ func Read(r io.Reader, sum func([]byte) Digest) (*Manifest, Digest, error) {
 	return read(r, MaxChunks, sum)
 }
 
+// MaxEncoded returns the length of the longest stored manifest of a content of length bytes.
+func MaxEncoded(length int64) int64 {
+	const perChunk = 1 + DigestSize
+	return int64(headerSize) + int64(Count(length))*perChunk + 1 + 8 + DigestSize
+}
+
 // ReadSized is Read for a content of length bytes; Corrupt also when the manifest describes another length. What it holds
 // in memory is bounded by the length.
 func ReadSized(r io.Reader, length int64, sum func([]byte) Digest) (*Manifest, Digest, error) {

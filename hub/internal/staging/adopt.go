@@ -3,7 +3,6 @@ package staging
 import (
 	"context"
 
-	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -18,15 +17,10 @@ func (a *Area) Adopt(ctx context.Context, id image.ID, m *manifest.Manifest) err
 		return err
 	}
 	if a.Has(id) {
-		_, root, err := a.Manifest(id)
-		switch {
-		case err == nil && root == m.Root(frame.Sum):
+		if _, root, err := a.Manifest(id); err == nil && root == m.Root(frame.Sum) {
 			return nil
-		case err == nil, fault.Is(err, fault.Corrupt): // another one, or not readable any more
-			a.Forget(id)
-		default:
-			return err
 		}
+		a.Forget(id) // another one, or one that the disk has damaged
 	}
 	w, err := a.Create(id)
 	if err != nil {
