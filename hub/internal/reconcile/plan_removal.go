@@ -129,8 +129,9 @@ func (p *planner) undelete(r *storev1.Replica) {
 		return
 	}
 	p.enter(r, r.PhaseBeforeRemoval)
-	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING || r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_VERIFYING {
+	if r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE { // a failed one tries again, and finds out anew why it cannot be
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_PENDING)
+		r.Attempts = 0
 	}
 	r.Removal = storev1.Removal_REMOVAL_UNSPECIFIED
 	r.PhaseBeforeRemoval = storev1.ReplicaPhase_REPLICA_PHASE_UNSPECIFIED

@@ -63,9 +63,9 @@ func (c *simCopy) takeOver(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica
 // nova writes a copy into a store and asks for its adoption.
 func (s *sim) nova(t *rapid.T, id image.ID, store image.StoreID) {
 	c := s.copyOf(store, id)
-	// Whoever writes under the name of a copy that is just being removed loses it.
+	// Whoever writes under the name of a copy that is adopted or just being removed loses it.
 	r, _ := s.records.Replica(id, store)
-	if r.GetRemoval() != storev1.Removal_REMOVAL_UNSPECIFIED {
+	if r.GetAdopted() || r.GetRemoval() != storev1.Removal_REMOVAL_UNSPECIFIED {
 		return
 	}
 	if rapid.IntRange(0, 4).Draw(t, "written") > 0 && c.published == "" && !c.foreign.there && !c.foreign.condemned {
