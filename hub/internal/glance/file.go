@@ -187,7 +187,7 @@ func uploadError(err error) error {
 	switch fault.ReasonOf(err) {
 	case "IMPORT_CANCELLED", "IMPORT_ENDED":
 		return errDeleted()
-	case "NO_FORMAT":
+	case "NO_FORMAT", "CALLER_LOST":
 		return imageapi.Status(err, http.StatusBadRequest)
 	case "NOT_QUEUED":
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	"github.com/atoll-dcn/atoll/pkg/policy"
@@ -47,6 +48,7 @@ type options struct {
 	settings Settings
 	policy   policy.Options
 	regions  Regions
+	verifier auth.Verifier
 	importer importer.Config
 	paused   bool // fetches do not begin
 }
@@ -56,6 +58,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	o := options{
 		limits:   catalog.DefaultLimits(),
 		settings: Settings{DeleteWait: 5 * time.Second, UploadWait: 5 * time.Second},
+		verifier: names{},
 	}
 	for _, s := range set {
 		s(&o)
@@ -97,7 +100,7 @@ func (h *hub) serve(index *Index, o options) {
 	rt := imageapi.NewRouter()
 	h.server.Routes(rt)
 	ts := httptest.NewUnstartedServer(nil)
-	ts.Config = imageapi.NewHTTPServer(rt.Serve(imageapi.Options{Verifier: names{}, Sites: true}), nil)
+	ts.Config = imageapi.NewHTTPServer(rt.Serve(imageapi.Options{Verifier: o.verifier, Sites: true}), nil)
 	ts.Start()
 	h.url = ts.URL
 	ctx, cancel := context.WithCancel(context.Background())
