@@ -43,7 +43,8 @@ func (c *compiler) httpCheck(scheme string, match template) (check, error) {
 	if c.asker == nil {
 		return nil, errors.New("http checks are not switched on")
 	}
-	if len(match) == 0 || match[0].attribute || !strings.HasPrefix(match[0].text, "//") || len(match[0].text) == 2 {
+	host, ok := strings.CutPrefix(match[0].text, "//")
+	if !ok || match[0].attribute || strings.HasPrefix(host, "/") || host == "" || (len(match) > 1 && !strings.Contains(host, "/")) {
 		return nil, errors.New("an http check is a URL whose host is fixed")
 	}
 	a := c.asker

@@ -18,7 +18,7 @@ func (c *compiler) compileCheck(text string) (check, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q is not a check of the form KIND:MATCH", text)
 	}
-	if kind == "rule" {
+	if kind == "rule" && rest != "" {
 		return c.ruleCheck(rest), nil
 	}
 	match, err := parseTemplate(rest)
@@ -28,10 +28,14 @@ func (c *compiler) compileCheck(text string) (check, error) {
 	switch kind {
 	case "":
 		return nil, fmt.Errorf("%q is not a check of the form KIND:MATCH", text)
-	case "role":
-		return roleCheck(match), nil
 	case "http", "https":
 		return c.httpCheck(kind, match)
+	}
+	if match.has("()") {
+		return nil, fmt.Errorf("%q: white space is missing beside a parenthesis", text)
+	}
+	if kind == "role" {
+		return roleCheck(match), nil
 	}
 	if literal, ok, err := parseLiteral(kind); err != nil {
 		return nil, fmt.Errorf("%q: %w", text, err)

@@ -64,7 +64,7 @@ var defaults = []defaultOf{
 	{"upload_image", admin + " or " + owner, projectScope},
 	{"deactivate", admin + " or " + owner, projectScope},
 	{"reactivate", admin + " or " + owner, projectScope},
-	{"publicize_image", admin, projectScope},
+	{"publicize_image", admin, projectScope}, //nolint:misspell // the Image API's spelling
 	{"communitize_image", admin + " or " + owner, projectScope},
 	{"download_image", admin + " or (role:member and " + seen + ")", projectScope},
 	{"download_from_store", admin + " or (role:member and " + seen + ")", projectScope},

@@ -18,7 +18,7 @@ func (c *compiler) expression(text string) (string, error) {
 		return "@", nil
 	}
 	w := &writer{}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		inner := strings.TrimLeft(word, "(")
 		for range len(word) - len(inner) {
 			if err := w.open(); err != nil {
@@ -26,7 +26,6 @@ func (c *compiler) expression(text string) (string, error) {
 			}
 		}
 		bare := strings.TrimRight(inner, ")")
-		// The parentheses of "%(name)s" are inside of the word; one that ends in a variable without "s" is a mistake.
 		if bare != "" {
 			if err := c.word(w, bare); err != nil {
 				return "", err

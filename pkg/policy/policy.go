@@ -95,8 +95,9 @@ func New(o Options) (*Enforcer, error) {
 	return e, nil
 }
 
-// Allowed reports whether the caller may do what the rule stands for to the target, which may be nil. A rule that does
-// not exist is decided by the rule "default". A nil caller may do nothing. It blocks only on http checks.
+// Allowed reports whether the caller may do what the rule stands for to the target, which may be nil. A nil caller may do
+// nothing, and a rule that does not exist allows nothing: the rule "default" decides only for rules that others refer to.
+// It blocks only on http checks.
 func (e *Enforcer) Allowed(c *auth.Caller, rule string, t Target) bool {
 	return c != nil && e.current().allowed(c, rule, t)
 }

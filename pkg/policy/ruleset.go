@@ -35,16 +35,17 @@ type question struct {
 }
 
 func (r *ruleset) allowed(c *auth.Caller, name string, t Target) bool {
-	resolved, ok := r.resolve(name)
-	if !ok || !r.rules[resolved].scopes.fit(c) {
+	asked, ok := r.rules[name]
+	if !ok || !asked.scopes.fit(c) {
 		return false
 	}
 	q := &question{caller: c, target: t, rules: r, rule: name}
 	q.engine.LookupRequestValue = q.lookup
-	return r.engine.Enforce(resolved, q.engine)
+	return r.engine.Enforce(name, q.engine)
 }
 
-// resolve returns the name under which a rule is decided: its own, or "default" when there is no such rule.
+// resolve returns the name under which a rule that another one refers to is decided: its own, or "default" when there is
+// no such rule.
 func (r *ruleset) resolve(name string) (string, bool) {
 	if _, ok := r.rules[name]; ok {
 		return name, true

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -54,6 +55,11 @@ func parseTemplate(s string) (template, error) {
 	return t, nil
 }
 
+// has reports whether a fixed text holds one of the characters.
+func (t template) has(chars string) bool {
+	return slices.ContainsFunc(t, func(p part) bool { return !p.attribute && strings.ContainsAny(p.text, chars) })
+}
+
 // fixed returns the text of a template without attributes.
 func (t template) fixed() (string, bool) {
 	if len(t) == 1 && !t[0].attribute {
@@ -91,7 +97,7 @@ func (t template) fillEscaped(q *question) (string, bool) {
 		text := p.text
 		if p.attribute {
 			value, ok := q.attribute(p.text)
-			if !ok {
+			if !ok || value == "." || value == ".." {
 				return "", false
 			}
 			text = url.PathEscape(value)

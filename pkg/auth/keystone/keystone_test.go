@@ -22,7 +22,7 @@ import (
 var _ auth.Verifier = (*Verifier)(nil)
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.Exit(code) }))
+	goleak.VerifyTestMain(m)
 }
 
 // clock is a time that tests move.

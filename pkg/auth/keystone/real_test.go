@@ -21,21 +21,21 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
-// real is a running Keystone that e2e/lab/keystone.sh made, in the directory that ATOLL_TEST_KEYSTONE names.
-type real struct {
+// lab is a running Keystone that e2e/lab/keystone.sh made, in the directory that ATOLL_TEST_KEYSTONE names.
+type lab struct {
 	t   *testing.T
 	dir string
 	*Verifier
 }
 
-func newReal(t *testing.T) *real {
+func newLab(t *testing.T) *lab {
 	t.Helper()
 	dir := os.Getenv("ATOLL_TEST_KEYSTONE")
 	if dir == "" {
 		t.Skip("ATOLL_TEST_KEYSTONE does not name the directory of a Keystone")
 	}
-	r := &real{t: t, dir: dir}
-	own := r.rc("glance")
+	l := &lab{t: t, dir: dir}
+	own := l.rc("glance")
 	v, err := New(Options{
 		AuthURL: own["OS_AUTH_URL"], Username: own["OS_USERNAME"], Password: own["OS_PASSWORD"], Project: own["OS_PROJECT_NAME"],
 		CacheTTL: time.Nanosecond, RefusedTTL: time.Nanosecond, // each question reaches Keystone
@@ -43,17 +43,17 @@ func newReal(t *testing.T) *real {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Verifier = v
+	l.Verifier = v
 	t.Cleanup(v.session.http.CloseIdleConnections)
-	return r
+	return l
 }
 
 // rc reads an openrc file.
-func (r *real) rc(name string) map[string]string {
-	r.t.Helper()
-	f, err := os.Open(filepath.Join(r.dir, name+".rc"))
+func (l *lab) rc(name string) map[string]string {
+	l.t.Helper()
+	f, err := os.Open(filepath.Join(l.dir, name+".rc"))
 	if err != nil {
-		r.t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
 	values := map[string]string{}
@@ -65,9 +65,9 @@ func (r *real) rc(name string) map[string]string {
 }
 
 // login returns a client with a new token of a user; options may ask for another scope.
-func (r *real) login(user string, change func(*tokens.AuthOptions)) *gophercloud.ServiceClient {
-	r.t.Helper()
-	rc := r.rc(user)
+func (l *lab) login(user string, change func(*tokens.AuthOptions)) *gophercloud.ServiceClient {
+	l.t.Helper()
+	rc := l.rc(user)
 	o := &tokens.AuthOptions{
 		Username: rc["OS_USERNAME"], Password: rc["OS_PASSWORD"], DomainName: "Default",
 		Scope: tokens.Scope{ProjectName: rc["OS_PROJECT_NAME"], DomainName: "Default"},
@@ -75,45 +75,45 @@ func (r *real) login(user string, change func(*tokens.AuthOptions)) *gophercloud
 	if change != nil {
 		change(o)
 	}
-	return r.authenticate(rc["OS_AUTH_URL"], o)
+	return l.authenticate(rc["OS_AUTH_URL"], o)
 }
 
-func (r *real) authenticate(url string, o *tokens.AuthOptions) *gophercloud.ServiceClient {
-	r.t.Helper()
+func (l *lab) authenticate(url string, o *tokens.AuthOptions) *gophercloud.ServiceClient {
+	l.t.Helper()
 	provider, err := openstack.NewClient(url)
 	if err != nil {
-		r.t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	provider.HTTPClient = *r.session.http
-	if err := openstack.AuthenticateV3(r.t.Context(), provider, o, gophercloud.EndpointOpts{}); err != nil {
-		r.t.Fatal(err)
+	provider.HTTPClient = *l.session.http
+	if err := openstack.AuthenticateV3(l.t.Context(), provider, o, gophercloud.EndpointOpts{}); err != nil {
+		l.t.Fatal(err)
 	}
 	client, err := openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{})
 	if err != nil {
-		r.t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	return client
 }
 
-func (r *real) verify(client *gophercloud.ServiceClient) *auth.Caller {
-	r.t.Helper()
-	who, err := r.Verify(r.t.Context(), client.Token(), "")
+func (l *lab) verify(client *gophercloud.ServiceClient) *auth.Caller {
+	l.t.Helper()
+	who, err := l.Verify(l.t.Context(), client.Token(), "")
 	if err != nil {
-		r.t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	return who
 }
 
-func (r *real) refuses(token, service string) {
-	r.t.Helper()
-	if who, err := r.Verify(r.t.Context(), token, service); !fault.Is(err, fault.Unauthenticated) {
-		r.t.Errorf("got %+v, %v, want Unauthenticated", who, err)
+func (l *lab) refuses(token, service string) {
+	l.t.Helper()
+	if who, err := l.Verify(l.t.Context(), token, service); !fault.Is(err, fault.Unauthenticated) {
+		l.t.Errorf("got %+v, %v, want Unauthenticated", who, err)
 	}
 }
 
 func TestRealUsers(t *testing.T) {
-	r := newReal(t)
-	who := r.verify(r.login("demo", nil))
+	l := newLab(t)
+	who := l.verify(l.login("demo", nil))
 	roles := slices.Sorted(slices.Values(who.Roles))
 	if who.UserName != "demo" || who.ProjectName != "demo" || who.ProjectID == "" || who.UserDomainID != "default" || !slices.Equal(roles, []string{"member", "reader"}) {
 		t.Errorf("demo is %+v", who)
@@ -121,59 +121,59 @@ func TestRealUsers(t *testing.T) {
 	if left := time.Until(who.Expires); left <= 0 || left > time.Hour {
 		t.Errorf("the token of demo lives for %v", left)
 	}
-	if who := r.verify(r.login("admin", nil)); !who.HasRole("admin") || !who.HasRole("member") || !who.HasRole("reader") || who.NotAdminProject {
+	if who := l.verify(l.login("admin", nil)); !who.HasRole("admin") || !who.HasRole("member") || !who.HasRole("reader") || who.NotAdminProject {
 		t.Errorf("admin is %+v", who)
 	}
-	system := r.login("admin", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{System: true} })
-	if who := r.verify(system); who.SystemScope != "all" || who.ProjectID != "" {
+	system := l.login("admin", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{System: true} })
+	if who := l.verify(system); who.SystemScope != "all" || who.ProjectID != "" {
 		t.Errorf("admin of the system is %+v", who)
 	}
-	unscoped := r.login("demo", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{} })
-	if who := r.verify(unscoped); who.ProjectID != "" || len(who.Roles) > 0 {
+	unscoped := l.login("demo", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{} })
+	if who := l.verify(unscoped); who.ProjectID != "" || len(who.Roles) > 0 {
 		t.Errorf("demo without a project is %+v", who)
 	}
-	r.refuses("gAAAAAB", "")
-	r.refuses("not-a-token", "")
+	l.refuses("gAAAAAB", "")
+	l.refuses("not-a-token", "")
 }
 
 func TestRealServiceToken(t *testing.T) {
-	r := newReal(t)
-	demo, nova := r.login("demo", nil), r.login("nova", nil)
-	who, err := r.Verify(t.Context(), demo.Token(), nova.Token())
+	l := newLab(t)
+	demo, nova := l.login("demo", nil), l.login("nova", nil)
+	who, err := l.Verify(t.Context(), demo.Token(), nova.Token())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if who.UserName != "demo" || who.HasRole("admin") || !slices.Contains(who.ServiceRoles, "service") || who.ServiceUserID == "" {
 		t.Errorf("demo beside nova is %+v", who)
 	}
-	r.refuses(demo.Token(), "not-a-token")
-	r.refuses("not-a-token", nova.Token())
+	l.refuses(demo.Token(), "not-a-token")
+	l.refuses("not-a-token", nova.Token())
 }
 
 func TestRealRevokedToken(t *testing.T) {
-	r := newReal(t)
-	client := r.login("demo", nil)
-	r.verify(client)
+	l := newLab(t)
+	client := l.login("demo", nil)
+	l.verify(client)
 	if err := tokens.Revoke(t.Context(), client, client.Token()).Err; err != nil {
 		t.Fatal(err)
 	}
-	r.refuses(client.Token(), "")
+	l.refuses(client.Token(), "")
 	// We go on after our own token was revoked.
-	own, err := r.session.login(t.Context())
+	own, err := l.session.login(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin := r.login("admin", nil)
+	admin := l.login("admin", nil)
 	if err := tokens.Revoke(t.Context(), admin, own.Token()).Err; err != nil {
 		t.Fatal(err)
 	}
-	r.verify(admin)
+	l.verify(admin)
 }
 
 func TestRealApplicationCredential(t *testing.T) {
-	r := newReal(t)
-	demo := r.login("demo", nil)
-	user := r.verify(demo)
+	l := newLab(t)
+	demo := l.login("demo", nil)
+	user := l.verify(demo)
 	create := func(o applicationcredentials.CreateOpts) *gophercloud.ServiceClient {
 		t.Helper()
 		credential, err := applicationcredentials.Create(t.Context(), demo, user.UserID, o).Extract()
@@ -183,25 +183,25 @@ func TestRealApplicationCredential(t *testing.T) {
 		t.Cleanup(func() {
 			_ = applicationcredentials.Delete(context.WithoutCancel(t.Context()), demo, user.UserID, credential.ID)
 		})
-		return r.authenticate(r.rc("demo")["OS_AUTH_URL"], &tokens.AuthOptions{
+		return l.authenticate(l.rc("demo")["OS_AUTH_URL"], &tokens.AuthOptions{
 			ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret,
 		})
 	}
 	client := create(applicationcredentials.CreateOpts{Name: "reads", Roles: []applicationcredentials.Role{{Name: "reader"}}})
-	if who := r.verify(client); who.UserID != user.UserID || who.ProjectID != user.ProjectID || !slices.Equal(who.Roles, []string{"reader"}) {
+	if who := l.verify(client); who.UserID != user.UserID || who.ProjectID != user.ProjectID || !slices.Equal(who.Roles, []string{"reader"}) {
 		t.Errorf("the application credential is %+v", who)
 	}
 	// Its rules name paths and methods, which nobody here would check.
 	limited := create(applicationcredentials.CreateOpts{
 		Name: "limited", AccessRules: []applicationcredentials.AccessRule{{Service: "image", Method: "GET", Path: "/v2/images"}},
 	})
-	r.refuses(limited.Token(), "")
+	l.refuses(limited.Token(), "")
 }
 
 func TestRealOwnApplicationCredential(t *testing.T) {
-	r := newReal(t)
-	glance := r.login("glance", nil)
-	own := r.verify(glance)
+	l := newLab(t)
+	glance := l.login("glance", nil)
+	own := l.verify(glance)
 	credential, err := applicationcredentials.Create(t.Context(), glance, own.UserID, applicationcredentials.CreateOpts{Name: "atoll"}).Extract()
 	if err != nil {
 		t.Fatal(err)
@@ -210,21 +210,21 @@ func TestRealOwnApplicationCredential(t *testing.T) {
 		_ = applicationcredentials.Delete(context.WithoutCancel(t.Context()), glance, own.UserID, credential.ID)
 	})
 	v, err := New(Options{
-		AuthURL: r.rc("glance")["OS_AUTH_URL"], ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret,
+		AuthURL: l.rc("glance")["OS_AUTH_URL"], ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(v.session.http.CloseIdleConnections)
-	if who, err := v.Verify(t.Context(), r.login("alt", nil).Token(), ""); err != nil || who.UserName != "alt" {
+	if who, err := v.Verify(t.Context(), l.login("alt", nil).Token(), ""); err != nil || who.UserName != "alt" {
 		t.Errorf("got %+v, %v", who, err)
 	}
 }
 
 func TestRealTrust(t *testing.T) {
-	r := newReal(t)
-	demo, alt := r.login("demo", nil), r.login("alt", nil)
-	trustor, trustee := r.verify(demo), r.verify(alt)
+	l := newLab(t)
+	demo, alt := l.login("demo", nil), l.login("alt", nil)
+	trustor, trustee := l.verify(demo), l.verify(alt)
 	for _, impersonate := range []bool{true, false} {
 		trust, err := trusts.Create(t.Context(), demo, trusts.CreateOpts{
 			Impersonation: impersonate, TrustorUserID: trustor.UserID, TrusteeUserID: trustee.UserID,
@@ -233,50 +233,50 @@ func TestRealTrust(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := r.login("alt", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{TrustID: trust.ID} })
+		client := l.login("alt", func(o *tokens.AuthOptions) { o.Scope = tokens.Scope{TrustID: trust.ID} })
 		want := trustee.UserID
 		if impersonate {
 			want = trustor.UserID
 		}
-		if who := r.verify(client); who.UserID != want || who.ProjectID != trustor.ProjectID || !who.HasRole("member") {
+		if who := l.verify(client); who.UserID != want || who.ProjectID != trustor.ProjectID || !who.HasRole("member") {
 			t.Errorf("impersonation %v: %+v", impersonate, who)
 		}
 		if err := trusts.Delete(t.Context(), demo, trust.ID).ExtractErr(); err != nil {
 			t.Fatal(err)
 		}
-		r.refuses(client.Token(), "")
+		l.refuses(client.Token(), "")
 	}
 }
 
 func TestRealEndpoint(t *testing.T) {
-	r := newReal(t)
-	token := r.login("demo", nil).Token()
-	url, err := r.Endpoint(t.Context(), token, "image", "public", "RegionOne")
+	l := newLab(t)
+	token := l.login("demo", nil).Token()
+	url, err := l.Endpoint(t.Context(), token, "image", "public", "RegionOne")
 	if err != nil || !strings.HasPrefix(url, "http://127.0.0.1:") {
 		t.Errorf("got %q, %v", url, err)
 	}
-	if _, err := r.Endpoint(t.Context(), token, "image", "public", "Nowhere"); !fault.Is(err, fault.NotFound) {
+	if _, err := l.Endpoint(t.Context(), token, "image", "public", "Nowhere"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("in a region that is not there: %v", err)
 	}
-	if _, err := r.Endpoint(t.Context(), "not-a-token", "image", "public", "RegionOne"); !fault.Is(err, fault.Unauthenticated) {
+	if _, err := l.Endpoint(t.Context(), "not-a-token", "image", "public", "RegionOne"); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("without a token: %v", err)
 	}
 }
 
 // TestRealExpiredToken needs a Keystone whose tokens are short-lived (LAB_TOKEN_SECONDS).
 func TestRealExpiredToken(t *testing.T) {
-	r := newReal(t)
-	demo := r.login("demo", nil)
-	left := time.Until(r.verify(demo).Expires)
+	l := newLab(t)
+	demo := l.login("demo", nil)
+	left := time.Until(l.verify(demo).Expires)
 	if left > 10*time.Second {
 		t.Skipf("tokens live for %v", left.Round(time.Second))
 	}
 	if err := retry.Sleep(t.Context(), left+time.Second); err != nil {
 		t.Fatal(err)
 	}
-	r.refuses(demo.Token(), "")
-	r.refuses(demo.Token(), r.login("alt", nil).Token())
-	who, err := r.Verify(t.Context(), demo.Token(), r.login("nova", nil).Token())
+	l.refuses(demo.Token(), "")
+	l.refuses(demo.Token(), l.login("alt", nil).Token())
+	who, err := l.Verify(t.Context(), demo.Token(), l.login("nova", nil).Token())
 	if err != nil || who.UserName != "demo" || !who.HasRole("member") {
 		t.Errorf("beside a service token: %+v, %v", who, err)
 	}
