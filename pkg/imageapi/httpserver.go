@@ -17,12 +17,12 @@ const (
 	stall         = 60 * time.Second // without progress in a body, in either direction
 	flow          = 4 << 10          // bytes that are progress
 	leftover      = 5 * time.Second  // for what is left of a body that nobody reads
-	writeSlice    = 256 << 10        // most bytes written under one deadline
+	writeSlice    = 64 << 10         // bytes written under one deadline
 )
 
 // NewHTTPServer returns a server for the handler that slow clients cannot hold up: headers have 10 s, an idle connection
-// 75 s, and bodies in both directions may take as long as they need while at least 4 KiB (or their rest) move in each 60 s
-// in which this side waits for the client. log gets what the server itself has to say; nil: nobody does.
+// 75 s, and bodies may take as long as they need while at least 4 KiB (or their rest) come in, or 64 KiB go out, in each
+// 60 s in which this side waits for the client. logger gets what the server itself has to say; nil: nobody does.
 func NewHTTPServer(handler http.Handler, logger hclog.Logger) *http.Server {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
@@ -58,7 +58,7 @@ type flowBody struct {
 	patience time.Duration
 	left     time.Duration // until the next progress has to be made
 	moved    int           // bytes since the last progress
-	ended    bool
+	ended    bool          // nothing more will come
 }
 
 // Read reads from the body.
@@ -66,9 +66,9 @@ func (b *flowBody) Read(p []byte) (int, error) {
 	begin := time.Now()
 	_ = b.control.SetReadDeadline(begin.Add(max(b.left, 0)))
 	n, err := b.ReadCloser.Read(p)
+	b.ended = err != nil
 	if errors.Is(err, io.EOF) {
 		// The server goes on reading by itself after the body, to notice a client that leaves.
-		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	b.left -= time.Since(begin)
