@@ -79,7 +79,8 @@ const (
 	plainType = "text/plain; charset=UTF-8"
 )
 
-// errorType chooses the media type of an error: JSON unless the client accepts nothing but text.
+// errorType chooses the media type of an error: JSON unless the client accepts nothing but text, or anything without saying
+// that JSON is fine. The latter is python-glanceclient, which reads errors in HTML and text but no JSON of this shape.
 func errorType(accept []string) string {
 	chosen := ""
 	for _, line := range accept {
@@ -87,7 +88,7 @@ func errorType(accept []string) string {
 			media, _, _ := strings.Cut(item, ";")
 			switch strings.ToLower(strings.TrimSpace(media)) {
 			case "":
-			case "text/html", "application/xhtml+xml":
+			case "text/html", "application/xhtml+xml", "*/*":
 				chosen = htmlType
 			case "text/plain", "text/*":
 				if chosen == "" {

@@ -254,7 +254,7 @@ func TestErrorForms(t *testing.T) {
 	bad := fault.New(fault.Exists, "X", "<b>already</b> \"there\"")
 	b.router.Handle(http.MethodGet, "/v2/bad", func(http.ResponseWriter, *http.Request) error { return bad })
 	for _, c := range []struct{ accept, kind string }{
-		{"", "application/json"}, {"*/*", "application/json"}, {"application/json", "application/json"},
+		{"", "application/json"}, {"*/*", htmlType}, {"application/json", "application/json"}, {"application/json, */*", "application/json"},
 		{"text/html, application/json;q=0.1", "application/json"}, {"application/octet-stream", "application/json"},
 		{"text/html", htmlType}, {"text/html;q=0.9, text/plain", htmlType}, {"text/plain", plainType}, {"TEXT/*", plainType},
 	} {
