@@ -59,9 +59,10 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 		Stores: pools.stores(), Frames: frames, Journal: journals, Parallel: c.Parallel, Workers: c.Workers,
 		Log: log, Registry: registry, Now: time.Now,
 	})
+	images := openImageAPI(c, manager, log)
 	session := link.New(link.Config{
 		Dial:     func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) },
-		Replicas: manager, Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
+		Replicas: images.replicas(manager), Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
 	observe(registry, session, keeper)
 	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
@@ -71,6 +72,11 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 		{Name: "identity", Run: keeper.Run},
 		{Name: "watchdog", Run: func(ctx context.Context) error { return pools.watch(ctx, log.Named("watchdog")) }},
 	}
+	serving, err := images.tasks(ctx, image.SiteID(c.Site), pools, manager, session, registry, log)
+	if err != nil {
+		return err
+	}
+	tasks = append(tasks, serving...)
 	if c.MetricsAddr != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.MetricsAddr)
 		if err != nil {

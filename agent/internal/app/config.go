@@ -29,6 +29,8 @@ type Config struct {
 	LogLevel    string        `json:"log_level"`
 	LogJSON     bool          `json:"log_json"`
 	MetricsAddr string        `json:"metrics_addr"`
+
+	ImageAPI ImageAPIConfig `json:"image_api"`
 }
 
 // HubConfig says where the hub is.
@@ -143,7 +145,7 @@ func (c *Config) check() error {
 			return err
 		}
 	}
-	return nil
+	return c.ImageAPI.check()
 }
 
 func (s *StoreConfig) check(field string) error {

@@ -101,10 +101,62 @@ func TestExample(t *testing.T) {
 	}
 	for _, field := range []string{
 		"site:", "link:", "frames:", "state_dir:", "stores:", "id:", "driver:", "ceph_conf:", "user:", "pool:", "features:", "path:",
-		"parallel:", "workers:", "log_level:", "log_json:", "metrics_addr:",
+		"parallel:", "workers:", "log_level:", "log_json:", "metrics_addr:", "image_api:", "address:", "hub_image_url:", "hub_ca_file:",
+		"public_endpoint:", "auth:", "keystone:", "url:", "user_domain:", "project:", "project_domain:", "password_file:", "region:",
+		"ca_file:", "tokens_file:", "policy_file:", "policy_dir:", "property_protection_file:", "property_protection_format:",
+		"tls_cert:", "tls_key:",
 	} {
 		if !strings.Contains(string(b), field) {
 			t.Errorf("%s is not described", field)
+		}
+	}
+}
+
+func TestParseImageAPI(t *testing.T) {
+	c, err := parse([]byte(good + `
+image_api:
+  address: ":9292"
+  hub_image_url: https://hub.example.net:9292
+  auth: keystone
+  keystone: {url: "https://keystone.example.net:5000/v3", password_file: /etc/atoll/password}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := c.ImageAPI.Keystone; k.User != "atoll" || k.UserDomain != "Default" || k.Project != "service" || k.ProjectDomain != "Default" {
+		t.Errorf("got %+v", k)
+	}
+	if c, err := parse([]byte(good)); err != nil || c.ImageAPI != (ImageAPIConfig{}) {
+		t.Errorf("without image_api: %+v, %v", c.ImageAPI, err)
+	}
+}
+
+// TestParseBadImageAPI is TestParseBad for image_api.
+func TestParseBadImageAPI(t *testing.T) {
+	const local, far, hub = "address: 127.0.0.1:9292", `address: ":9292"`, "hub_image_url: http://hub:9292"
+	for _, c := range []struct{ field, text string }{
+		{"image_api.address", hub},
+		{"image_api.address", "address: nowhere\n  auth: none\n  " + hub},
+		{"image_api.address", far + "\n  auth: none\n  " + hub},
+		{"image_api.hub_image_url", local + "\n  auth: none"},
+		{"image_api.hub_image_url", local + "\n  auth: none\n  hub_image_url: hub:9292"},
+		{"image_api.hub_image_url", local + "\n  auth: none\n  hub_image_url: http://me:secret@hub:9292"},
+		{"image_api.public_endpoint", local + "\n  auth: none\n  public_endpoint: x\n  " + hub},
+		{"image_api.auth", local + "\n  " + hub},
+		{"image_api.auth", local + "\n  auth: open\n  " + hub},
+		{"image_api.tokens_file", far + "\n  auth: tokens\n  " + hub},
+		{"image_api.tls_cert", local + "\n  auth: none\n  tls_key: k\n  " + hub},
+		{"image_api.keystone.url", far + "\n  auth: keystone\n  " + hub},
+		{"image_api.keystone.password_file", far + "\n  auth: keystone\n  keystone: {url: 'http://k'}\n  " + hub},
+		{"image_api.nonsense", local + "\n  nonsense: 1"},
+	} {
+		_, err := parse([]byte(good + "image_api:\n  " + c.text + "\n"))
+		field := c.field
+		if strings.HasSuffix(field, ".nonsense") {
+			field = "nonsense" // the decoder names the field alone
+		}
+		if !fault.Is(err, fault.Invalid) || !strings.HasPrefix(fault.Public(err), field+":") || strings.Contains(fault.Public(err), "secret") {
+			t.Errorf("%s: %q: %v", c.field, c.text, err)
 		}
 	}
 }

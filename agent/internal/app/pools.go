@@ -72,6 +72,15 @@ func (ps pools) stores() map[image.StoreID]replica.Store {
 	return out
 }
 
+// byID returns the pools without what the Manager wants to know of them.
+func (ps pools) byID() map[image.StoreID]rbd.Pool {
+	out := map[image.StoreID]rbd.Pool{}
+	for _, p := range ps {
+		out[p.id] = p.Pool
+	}
+	return out
+}
+
 func (ps pools) close(err *error) {
 	for _, p := range ps {
 		closing(err, p)

@@ -195,7 +195,7 @@ func (h *hub) found() {
 
 // rewrite makes the request for the hub: the same, with the site in front of its path.
 func (h *hub) rewrite(p *httputil.ProxyRequest) {
-	_, rest := cutSite(p.In.URL)
+	rest := cutSite(p.In.URL)
 	out := p.Out.URL
 	out.Scheme, out.Host, out.RawQuery = h.base.Scheme, h.base.Host, p.In.URL.RawQuery
 	out.RawPath = strings.TrimSuffix(h.base.EscapedPath(), "/") + h.prefix + rest

@@ -45,7 +45,7 @@ const acceptVersion = "application/vnd.openstack.images-v2"
 
 // parse returns what a request is about.
 func parse(r *http.Request) target {
-	_, rest := cutSite(r.URL)
+	rest := cutSite(r.URL)
 	segments := strings.Split(strings.TrimPrefix(rest, "/"), "/")
 	switch {
 	case versionPattern.MatchString(segments[0]):
@@ -80,15 +80,15 @@ func parse(r *http.Request) target {
 	return t
 }
 
-// cutSite returns the escaped path in two parts: "/site/NAME" or nothing, and what follows.
-func cutSite(u *url.URL) (prefix, rest string) {
+// cutSite returns the escaped path without "/site/NAME" in front.
+func cutSite(u *url.URL) string {
 	path := u.EscapedPath()
 	name, ok := strings.CutPrefix(path, "/site/")
 	if !ok {
-		return "", path
+		return path
 	}
-	name, rest, _ = strings.Cut(name, "/")
-	return "/site/" + name, "/" + rest
+	_, rest, _ := strings.Cut(name, "/")
+	return "/" + rest
 }
 
 // view is what matters about the image of a request.

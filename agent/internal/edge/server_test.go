@@ -48,9 +48,18 @@ func TestOtherRequestsGoToTheHub(t *testing.T) {
 	s := newEdgeSite(t, nil)
 	s.hold(img1, random(10))
 	for _, c := range []struct{ method, path, body string }{
-		{"GET", path2, ""}, {"GET", path2 + "/file", ""}, {"GET", "/v2/images?limit=2&name=a%20b;c", ""}, {"GET", "/v2/info/import", ""},
-		{"GET", "/v2/info/stores", ""}, {"POST", "/v2/images", "{}"}, {"PATCH", path1, "[]"}, {"DELETE", path1, ""},
-		{"PUT", path1 + "/file", "data"}, {"POST", path1 + "/import", "{}"}, {"PUT", path1 + "/tags/a%2Fb", ""}, {"GET", "/v2/images/nonsense", ""},
+		{"GET", path2, ""},
+		{"GET", path2 + "/file", ""},
+		{"GET", "/v2/images?limit=2&name=a%20b;c", ""},
+		{"GET", "/v2/info/import", ""},
+		{"GET", "/v2/info/stores", ""},
+		{"POST", "/v2/images", "{}"},
+		{"PATCH", path1, "[]"},
+		{"DELETE", path1, ""},
+		{"PUT", path1 + "/file", "data"},
+		{"POST", path1 + "/import", "{}"},
+		{"PUT", path1 + "/tags/a%2Fb", ""},
+		{"GET", "/v2/images/nonsense", ""},
 		{"GET", "/site/other/v2/tasks", ""},
 	} {
 		var got *http.Request

@@ -23,8 +23,18 @@ func testSnapshotRanges(e *env) {
 	snap := e.openSnapshot("image")
 	var wg sync.WaitGroup
 	for _, part := range [][2]int{
-		{0, 1}, {0, size}, {size - 1, 1}, {99, 2}, {chunk - 1, 2}, {chunk, chunk}, {2*chunk + 50, 100}, {2*chunk + 101, 2 * chunk},
-		{3*chunk + 5, chunk + 80}, {4*chunk + 76, 2}, {1, size - 2}, {size, 0},
+		{0, 1},
+		{0, size},
+		{size - 1, 1},
+		{99, 2},
+		{chunk - 1, 2},
+		{chunk, chunk},
+		{2*chunk + 50, 100},
+		{2*chunk + 101, 2 * chunk},
+		{3*chunk + 5, chunk + 80},
+		{4*chunk + 76, 2},
+		{1, size - 2},
+		{size, 0},
 	} {
 		wg.Go(func() {
 			got := make([]byte, part[1])
