@@ -52,7 +52,7 @@ func newAlbum(images ...*Image) album {
 	return a
 }
 
-func (a album) Images() []*Image { return a }
+func (a album) Images() Sequence { return NewSequence(a) }
 
 func (a album) Image(id image.ID) *Image {
 	for _, img := range a {

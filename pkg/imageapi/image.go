@@ -92,6 +92,6 @@ type Image struct {
 type Source interface {
 	// Image returns an image, nil when there is none. It shows all changes that were acknowledged before the call.
 	Image(id image.ID) *Image
-	// Images returns all images, newest first (created_at, then id, both descending). The slice is shared.
-	Images() []*Image
+	// Images returns all images. It shows all changes that were acknowledged before the call.
+	Images() Sequence
 }

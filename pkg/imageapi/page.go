@@ -1,21 +1,18 @@
 package imageapi
 
 import (
+	"iter"
 	"slices"
-	"sort"
 )
 
 // selection picks one page of images.
 type selection struct {
-	images []*Image // newest first
+	images Sequence
 	wanted func(*Image) bool
 	order  []order
 	after  *Image // the marker; nil: from the start
 	limit  int
 }
-
-// newest is the order of a source.
-var newest = []order{{"created_at", true}, {"id", true}}
 
 // pick returns the page: at most limit images that are wanted, in order, after the marker.
 func (s selection) pick() []*Image {
@@ -25,44 +22,17 @@ func (s selection) pick() []*Image {
 	same, reverse := byAge(s.order)
 	switch {
 	case same:
-		return s.forward()
+		return s.first(s.images.After(s.after))
 	case reverse:
-		return s.backward()
+		return s.first(s.images.Before(s.after))
 	}
 	return s.best()
 }
 
-// place returns the position of the first image that comes after the marker or is it.
-func (s selection) place() int {
-	return sort.Search(len(s.images), func(i int) bool { return compare(newest, s.images[i], s.after) >= 0 })
-}
-
-func (s selection) forward() []*Image {
-	from := 0
-	if s.after != nil {
-		from = s.place()
-		if from < len(s.images) && s.images[from].ID == s.after.ID {
-			from++
-		}
-	}
+// first returns the first images of a sequence that are wanted.
+func (s selection) first(images iter.Seq[*Image]) []*Image {
 	var page []*Image
-	for _, img := range s.images[from:] {
-		if s.wanted(img) {
-			if page = append(page, img); len(page) == s.limit {
-				break
-			}
-		}
-	}
-	return page
-}
-
-func (s selection) backward() []*Image {
-	to := len(s.images)
-	if s.after != nil {
-		to = s.place()
-	}
-	var page []*Image
-	for _, img := range slices.Backward(s.images[:to]) {
+	for img := range images {
 		if s.wanted(img) {
 			if page = append(page, img); len(page) == s.limit {
 				break
@@ -76,7 +46,7 @@ func (s selection) backward() []*Image {
 func (s selection) best() []*Image {
 	var page []*Image
 	first := func(a, b *Image) int { return compare(s.order, a, b) }
-	for _, img := range s.images {
+	for img := range s.images.After(nil) {
 		if len(page) == s.limit && first(img, page[len(page)-1]) >= 0 {
 			continue
 		}

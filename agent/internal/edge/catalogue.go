@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 
@@ -45,7 +44,7 @@ type Catalogue struct {
 	number   int   // copies in entries
 	bytes    int64 // their encoded length
 	full     bool  // something did not fit; said once
-	sorted   []*imageapi.Image
+	sorted   imageapi.Sequence
 	stale    bool             // sorted is out of date
 	open     map[key]struct{} // copies that the hub has not recorded as published yet: their state is asked for
 	arriving map[key]struct{} // named by the snapshot that is coming in; nil outside of one
@@ -197,8 +196,8 @@ func (c *Catalogue) Image(id image.ID) *imageapi.Image {
 	return e.shown
 }
 
-// Images returns all images, newest first. The slice is shared.
-func (c *Catalogue) Images() []*imageapi.Image {
+// Images returns all images.
+func (c *Catalogue) Images() imageapi.Sequence {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for k := range c.open {
@@ -207,16 +206,13 @@ func (c *Catalogue) Images() []*imageapi.Image {
 	if !c.stale {
 		return c.sorted
 	}
-	sorted := make([]*imageapi.Image, 0, len(c.entries))
+	images := make([]*imageapi.Image, 0, len(c.entries))
 	for id, e := range c.entries {
 		c.refreshLocked(id, e)
-		sorted = append(sorted, e.shown)
+		images = append(images, e.shown)
 	}
-	slices.SortFunc(sorted, func(a, b *imageapi.Image) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
-	})
-	c.sorted, c.stale = sorted, false
-	return sorted
+	c.sorted, c.stale = imageapi.NewSequence(images), false
+	return c.sorted
 }
 
 // Published reports whether the site has data of the image to read.

@@ -26,7 +26,7 @@ func snapshot(goals ...*agentv1.DesiredReplica) *agentv1.Desired {
 
 func (c *Catalogue) names() string {
 	var out []string
-	for _, img := range c.Images() {
+	for img := range c.Images().After(nil) {
 		out = append(out, string(img.ID[:1])+":"+img.Name)
 	}
 	return strings.Join(out, " ")
@@ -72,7 +72,7 @@ func TestImagesThatVanish(t *testing.T) {
 		c, _ := quietCatalogue()
 		c.Apply(snapshot(goal(img1, nil)))
 		c.Apply(&agentv1.Desired{Revision: 2, Replicas: []*agentv1.DesiredReplica{goal(img1, change)}})
-		if c.Image(img1) != nil || len(c.Images()) != 0 || c.number != 0 || c.bytes != 0 || len(c.open) != 0 {
+		if c.Image(img1) != nil || c.Images().Len() != 0 || c.number != 0 || c.bytes != 0 || len(c.open) != 0 {
 			t.Errorf("%s: still shown, or counted: %d copies, %d bytes", name, c.number, c.bytes)
 		}
 	}
@@ -100,7 +100,7 @@ func TestOwnKnowledgeOfCopies(t *testing.T) {
 	c, copies := quietCatalogue()
 	c.Apply(snapshot(goal(img1, filling)))
 	show := func() string {
-		list := c.Images()
+		list := slices.Collect(c.Images().After(nil))
 		img := c.Image(img1)
 		if list[0] != img {
 			t.Error("the list shows something else")
@@ -148,7 +148,7 @@ func TestSeveralStores(t *testing.T) {
 	})
 	c.Apply(snapshot(other, goal(img1, nil)))
 	img := c.Image(img1)
-	if img.Name != "newer" || !slices.Equal(img.Stores, []string{st0, "dcn0-ssd"}) || len(c.Images()) != 1 {
+	if img.Name != "newer" || !slices.Equal(img.Stores, []string{st0, "dcn0-ssd"}) || c.Images().Len() != 1 {
 		t.Errorf("shown: %+v", img)
 	}
 	c.Apply(&agentv1.Desired{Revision: 2, Removed: []*agentv1.ReplicaKey{{ImageId: string(img1), StoreId: "dcn0-ssd"}}})
@@ -221,8 +221,8 @@ func TestDamagedFileIsAnEmptyCatalogue(t *testing.T) {
 		log, said := logged()
 		c := NewCatalogue("dcn0", newFakeCopies(), log)
 		c.Load(dir)
-		if len(c.Images()) != 0 || !strings.Contains(said(), "not usable") {
-			t.Errorf("%s: %d images, log %q", name, len(c.Images()), said())
+		if c.Images().Len() != 0 || !strings.Contains(said(), "not usable") {
+			t.Errorf("%s: %d images, log %q", name, c.Images().Len(), said())
 		}
 	}
 	log, said := logged()
@@ -266,7 +266,7 @@ func TestCatalogueIsBounded(t *testing.T) {
 		goals = append(goals, goal(image.ID(fmt.Sprintf("%08x%s", i, img1[8:])), func(d *agentv1.DesiredReplica) { d.Metadata.Name = big }))
 	}
 	c.Apply(snapshot(goals...))
-	if n := len(c.Images()); n == 0 || n > maxBytes>>20 || c.bytes > maxBytes || strings.Count(said(), "more images than") != 1 {
+	if n := c.Images().Len(); n == 0 || n > maxBytes>>20 || c.bytes > maxBytes || strings.Count(said(), "more images than") != 1 {
 		t.Errorf("%d images of 1 MiB, %d bytes, log %q", n, c.bytes, said())
 	}
 }

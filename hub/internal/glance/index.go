@@ -1,8 +1,6 @@
 package glance
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -23,9 +21,9 @@ type Index struct {
 
 	mu     sync.Mutex
 	images map[image.ID]*imageapi.Image
-	// sorted is newest first and shared with readers: it is replaced, never changed. It lags behind images by moved, which
-	// holds for each image that differs what sorted has of it, nil when it has nothing.
-	sorted []*imageapi.Image
+	// sorted lags behind images by moved, which holds for each image that differs what sorted has of it, nil when it has
+	// nothing.
+	sorted imageapi.Sequence
 	moved  map[image.ID]*imageapi.Image
 	// running are the operations that are not done, with their images: the end of one may be noticed when its record is gone.
 	running map[image.ID]image.ID
@@ -51,12 +49,14 @@ func (x *Index) Image(id image.ID) *imageapi.Image {
 	return x.images[id]
 }
 
-// Images returns all images, newest first. The slice is shared and must not be changed.
-func (x *Index) Images() []*imageapi.Image {
+// Images returns all images.
+func (x *Index) Images() imageapi.Sequence {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.catchUp()
-	x.resort()
+	if len(x.moved) > 0 {
+		x.resort()
+	}
 	return x.sorted
 }
 
@@ -133,7 +133,7 @@ func (x *Index) rebuild() {
 	}
 	records := r.Images()
 	x.images = make(map[image.ID]*imageapi.Image, len(records))
-	x.sorted = make([]*imageapi.Image, 0, len(records))
+	all := make([]*imageapi.Image, 0, len(records))
 	x.moved = map[image.ID]*imageapi.Image{}
 	for _, found := range records {
 		id := image.ID(found.Id)
@@ -142,77 +142,27 @@ func (x *Index) rebuild() {
 			continue
 		}
 		x.images[id] = present(x.catalog, record, rev)
-		x.sorted = append(x.sorted, x.images[id])
+		all = append(all, x.images[id])
 	}
-	slices.SortFunc(x.sorted, newestFirst)
+	x.sorted = imageapi.NewSequence(all)
+}
+
+// resort brings sorted up to date at the cost of what has moved.
+func (x *Index) resort() {
+	var out, in []*imageapi.Image
+	for id, old := range x.moved {
+		if old != nil {
+			out = append(out, old)
+		}
+		if img := x.images[id]; img != nil {
+			in = append(in, img)
+		}
+	}
+	x.sorted = x.sorted.With(out, in)
+	clear(x.moved)
 }
 
 // visible reports whether users can see an image.
 func visible(record *storev1.Image) bool {
 	return record != nil && record.Status != storev1.ImageStatus_IMAGE_STATUS_DELETED
-}
-
-// newestFirst is the order of Images.
-func newestFirst(a, b *imageapi.Image) int {
-	return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
-}
-
-// edit is one difference between two sorted slices: at position at of the old one, out goes and in comes; either may be nil.
-type edit struct {
-	at      int
-	out, in *imageapi.Image
-}
-
-// resort brings sorted up to date: it copies the slice and searches only for what has moved.
-func (x *Index) resort() {
-	if len(x.moved) == 0 {
-		return
-	}
-	old := x.sorted
-	edits := make([]edit, 0, len(x.moved))
-	for id, out := range x.moved {
-		in := x.images[id]
-		if out != nil {
-			at, _ := slices.BinarySearchFunc(old, out, newestFirst)
-			if in == nil || in.CreatedAt.Equal(out.CreatedAt) {
-				edits = append(edits, edit{at, out, in})
-				continue
-			}
-			edits = append(edits, edit{at, out, nil})
-		}
-		if in != nil {
-			at, _ := slices.BinarySearchFunc(old, in, newestFirst)
-			edits = append(edits, edit{at, nil, in})
-		}
-	}
-	slices.SortFunc(edits, compareEdits)
-	next := make([]*imageapi.Image, 0, len(old)+len(edits))
-	from := 0
-	for _, e := range edits {
-		next = append(next, old[from:e.at]...)
-		from = e.at
-		if e.out != nil {
-			from++
-		}
-		if e.in != nil {
-			next = append(next, e.in)
-		}
-	}
-	x.sorted = append(next, old[from:]...)
-	clear(x.moved)
-}
-
-// compareEdits sorts by position. What only comes in goes before what stands there, in the order of the slice.
-func compareEdits(a, b edit) int {
-	if c := cmp.Compare(a.at, b.at); c != 0 {
-		return c
-	}
-	switch {
-	case a.out != nil:
-		return 1 // at most one goes out of a position
-	case b.out != nil:
-		return -1
-	default:
-		return newestFirst(a.in, b.in)
-	}
 }

@@ -110,7 +110,9 @@ func BenchmarkAPI(b *testing.B) {
 	}{
 		{"show", func(b *testing.B, n int) { c.ask(b, "GET", "/v2/images/"+c.ids[n%len(c.ids)], "", 200) }},
 		{"list", func(b *testing.B, _ int) { c.ask(b, "GET", "/v2/images?limit=100", "", 200) }},
-		{"page", func(b *testing.B, n int) { c.ask(b, "GET", "/v2/images?limit=100&marker="+c.ids[n%len(c.ids)], "", 200) }},
+		{"page", func(b *testing.B, n int) {
+			c.ask(b, "GET", "/v2/images?limit=100&marker="+c.ids[n%len(c.ids)], "", 200)
+		}},
 	} {
 		b.Run(tt.name+"/quiet", func(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
