@@ -110,7 +110,7 @@ type fakeHub struct {
 	seen    []string // method and path
 }
 
-func newFakeHub(t *testing.T) *fakeHub {
+func newFakeHub(t testing.TB) *fakeHub {
 	t.Helper()
 	f := &fakeHub{handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"from":"hub"}`) }}
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func (f *fakeHub) asked() []string {
 
 // edgeSite is a site with one store on disk, its Image API and a hub.
 type edgeSite struct {
-	t      *testing.T
+	t      testing.TB
 	hub    *fakeHub
 	copies *fakeCopies
 	pool   *rbdtest.Faulty
@@ -179,7 +179,7 @@ func (s *edgeSite) unlink() {
 	s.linked = fault.New(fault.Unavailable, "LINK_LOST", "gone")
 }
 
-func newEdgeSite(t *testing.T, change func(*Config)) *edgeSite {
+func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 	t.Helper()
 	s := &edgeSite{t: t, hub: newFakeHub(t), copies: newFakeCopies(), now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}
 	file, err := filerbd.Open(memDir(t))
@@ -224,7 +224,7 @@ func newEdgeSite(t *testing.T, change func(*Config)) *edgeSite {
 }
 
 // memDir is t.TempDir in memory where that is possible: file pools sync a lot.
-func memDir(t *testing.T) string {
+func memDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "atoll-test")
 	if err != nil {
@@ -244,7 +244,7 @@ func (s *edgeSite) hold(id image.ID, data []byte) {
 	})}})
 }
 
-func publish(t *testing.T, pool rbd.Pool, id image.ID, data []byte) {
+func publish(t testing.TB, pool rbd.Pool, id image.ID, data []byte) {
 	t.Helper()
 	ctx := t.Context()
 	img, err := pool.Create(ctx, string(id), int64(len(data)))
@@ -308,7 +308,7 @@ func (s *edgeSite) get(path string, header ...string) answer {
 }
 
 // json returns the body as an object.
-func (a answer) json(t *testing.T) map[string]any {
+func (a answer) json(t testing.TB) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
