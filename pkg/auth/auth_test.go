@@ -106,7 +106,10 @@ func TestStaticTokensAreReadAgain(t *testing.T) {
 	if err := verify(userToken); err != nil {
 		t.Errorf("the file was looked at again at once: %v", err)
 	}
-	c.advance(time.Second)
+	for range 2 {
+		c.advance(time.Second)
+		_ = verify(added)
+	}
 	if err := verify(added); err != nil {
 		t.Errorf("a token that was added: %v", err)
 	}
@@ -130,9 +133,11 @@ func TestStaticTokensAreReadAgain(t *testing.T) {
 		}},
 	} {
 		spoil.do()
-		c.advance(time.Second)
-		if err := verify(added); err != nil {
-			t.Errorf("%s: the tokens did not stay as they were: %v", spoil.name, err)
+		for range 3 {
+			c.advance(time.Second)
+			if err := verify(added); err != nil {
+				t.Errorf("%s: the tokens did not stay as they were: %v", spoil.name, err)
+			}
 		}
 	}
 }

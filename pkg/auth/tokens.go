@@ -27,6 +27,7 @@ type Tokens struct {
 	next  atomic.Int64 // Unix nanoseconds before which nobody looks
 	mu    sync.Mutex
 	seen  stamp // of the file when it was last read, well or not
+	last  stamp // of the file at the last look
 }
 
 // known is a token of the file.
@@ -96,7 +97,8 @@ func (t *Tokens) find(list []known, token string) (*known, error) {
 	return &list[found], nil
 }
 
-// current returns the tokens, read again if the file has changed. One caller at a time looks.
+// current returns the tokens, read again if the file has changed and then stayed as it is for a second: one that is being
+// written must not be taken for an empty one. One caller at a time looks.
 func (t *Tokens) current() []known {
 	next, now := t.next.Load(), t.now()
 	if now.UnixNano() < next || !t.next.CompareAndSwap(next, now.Add(lookEvery).UnixNano()) {
@@ -105,7 +107,9 @@ func (t *Tokens) current() []known {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seen := stampOf(t.file)
-	if seen == t.seen {
+	settled := seen == t.last
+	t.last = seen
+	if seen == t.seen || !settled {
 		return *t.known.Load()
 	}
 	list, seen, err := readTokens(t.file)

@@ -17,7 +17,7 @@ import (
 const (
 	askTimeout   = 2 * time.Second
 	askAtOnce    = 16
-	maxAnswer    = 64 // bytes of an answer that are read
+	maxAnswer    = 64 // bytes of an answer
 	allowedReply = "True"
 )
 
@@ -82,9 +82,12 @@ func (a *asker) ask(to string, q *question) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return false, err
+	}
+	if len(body) > maxAnswer {
+		return false, errors.New("the answer is too long")
 	}
 	return res.StatusCode == http.StatusOK && strings.Trim(string(body), "\"' \r\n") == allowedReply, nil
 }

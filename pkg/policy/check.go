@@ -42,6 +42,9 @@ func (c *compiler) compileCheck(text string) (check, error) {
 	} else if ok {
 		return literalCheck(literal, match), nil
 	}
+	if strings.ContainsAny(kind, " \t\r\n") {
+		return nil, fmt.Errorf("%q is not one check", text)
+	}
 	return c.credentialCheck(kind, match), nil
 }
 

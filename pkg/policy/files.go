@@ -25,9 +25,10 @@ const (
 type source struct {
 	file, dir string
 
-	next atomic.Int64 // Unix nanoseconds before which nobody looks
-	mu   sync.Mutex
-	seen string // what the files looked like when they were last read, well or not
+	next    atomic.Int64 // Unix nanoseconds before which nobody looks
+	mu      sync.Mutex
+	seen    string // what the files looked like when they were last read, well or not
+	pending string // what they looked like at the last look
 }
 
 // open reads the rules for the first time.
@@ -41,8 +42,9 @@ func (s *source) open(now time.Time) (map[string]any, error) {
 	return readAll(names)
 }
 
-// poll reads the rules again if a second has passed since the last look and the files have changed since. Only one
-// caller at a time looks; the others go on with what there is. An error is reported once for each change.
+// poll reads the rules again if the files have changed and then stayed as they are for a second: one that is being
+// written must not be taken for an empty one. Only one caller at a time looks, once a second; the others go on with what
+// there is. An error is reported once for each change.
 func (s *source) poll(now time.Time) (own map[string]any, changed bool, err error) {
 	next := s.next.Load()
 	if now.UnixNano() < next || !s.next.CompareAndSwap(next, now.Add(pollEvery).UnixNano()) {
@@ -54,14 +56,19 @@ func (s *source) poll(now time.Time) (own map[string]any, changed bool, err erro
 	if err != nil {
 		seen = err.Error()
 	}
-	if seen == s.seen {
+	settled := seen == s.pending
+	s.pending = seen
+	if seen == s.seen || !settled {
+		return nil, false, nil
+	}
+	if err == nil {
+		own, err = readAll(names)
+	}
+	if _, after, e := s.list(); e == nil && after != seen {
+		s.pending = after
 		return nil, false, nil
 	}
 	s.seen = seen
-	if err != nil {
-		return nil, true, err
-	}
-	own, err = readAll(names)
 	return own, true, err
 }
 
