@@ -30,9 +30,14 @@ func writeBytes(w http.ResponseWriter, code int, b []byte) {
 	_, _ = w.Write(b) //nolint:gosec // JSON that no browser renders; and a client that left needs no answer
 }
 
-// NoBody returns an Invalid error if the request carries a body.
+// NoBody returns an Invalid error if the request carries a body. For one of unknown length it waits for the first byte.
 func NoBody(r *http.Request) error {
-	if r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
+	if r.ContentLength < 0 {
+		if n, err := io.ReadFull(r.Body, make([]byte, 1)); n == 0 && errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	if r.ContentLength != 0 {
 		return fault.New(fault.Invalid, "BODY_NOT_EXPECTED", "A body is not expected with this request.")
 	}
 	return nil

@@ -84,10 +84,12 @@ func TestNoBody(t *testing.T) {
 	if err := NoBody(request(strings.NewReader("{}"))); !fault.Is(err, fault.Invalid) {
 		t.Error(err)
 	}
-	chunked := request(strings.NewReader(""))
-	chunked.ContentLength, chunked.TransferEncoding = -1, []string{"chunked"}
-	if err := NoBody(chunked); !fault.Is(err, fault.Invalid) {
-		t.Error(err)
+	for body, wrong := range map[string]bool{"": false, "x": true} {
+		chunked := request(strings.NewReader(body))
+		chunked.ContentLength, chunked.TransferEncoding = -1, []string{"chunked"}
+		if err := NoBody(chunked); fault.Is(err, fault.Invalid) != wrong {
+			t.Errorf("%q: %v", body, err)
+		}
 	}
 }
 

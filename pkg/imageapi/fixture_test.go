@@ -161,7 +161,8 @@ func newBench(t testing.TB, images ...*Image) *bench {
 	b.reads = &Reads{Source: newAlbum(images...), Policy: rules, Open: b.stick, Stores: func() []Store {
 		return []Store{
 			{ID: "central", Description: "the large one", Default: true, Type: "rbd", Weight: 10, Properties: map[string]any{"pool": "images"}},
-			{ID: "dcn0", Type: "rbd"}, {ID: "web", ReadOnly: true, Type: "http"},
+			{ID: "dcn0", Type: "rbd"},
+			{ID: "web", ReadOnly: true, Type: "http"},
 		}
 	}}
 	b.options = Options{

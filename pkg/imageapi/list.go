@@ -31,7 +31,7 @@ func (rd *Reads) list(w http.ResponseWriter, r *http.Request) error {
 	if !rd.readable(c, q.properties) {
 		s.limit = 0
 	}
-	s.wanted = func(img *Image) bool { return listed(img, c, admin, q) && q.matches(img) }
+	s.wanted = func(img *Image) bool { return q.matches(img) && listed(img, c, admin, q) }
 	writePage(w, rd, c, q, s.pick())
 	return nil
 }

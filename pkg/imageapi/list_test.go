@@ -99,7 +99,7 @@ func rows() []*Image {
 	return []*Image{
 		sample(1, func(i *Image) {
 			i.Name, i.DiskFormat, i.Size, i.MinRAM, i.Checksum = "a,b", "qcow2", 100, 512, "abc"
-			i.Tags, i.Properties = []string{"x", "y"}, map[string]string{"os_distro": "debian", "color": "red"}
+			i.Tags, i.Properties = []string{"x", "y"}, map[string]string{"os_distro": "debian", "hw_disk_bus": "red"}
 		}),
 		sample(2, func(i *Image) {
 			i.Name, i.Size, i.Protected, i.HashValue, i.HashAlgo = "plain", 200, true, "feed", "sha512"
@@ -148,8 +148,8 @@ func TestFilters(t *testing.T) {
 		"os_hash_value=feed":                         "2",
 		"os_hash_algo=sha512":                        "2",
 		"os_distro=debian":                           "1",
-		"os_distro=debian&color=red":                 "1",
-		"os_distro=debian&color=blue":                "",
+		"os_distro=debian&hw_disk_bus=red":           "1",
+		"os_distro=debian&hw_disk_bus=blue":          "",
 		"os_distro=debian&os_distro=fedora":          "2",
 		"os_glance_importing_to_stores=dcn0":         "3",
 		"os_glance_import_task=t1":                   "3",

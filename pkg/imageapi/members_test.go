@@ -76,7 +76,7 @@ func TestMemberRules(t *testing.T) {
 
 func TestFindAndAuthorize(t *testing.T) {
 	b := newBench(t, sample(1), sample(2, func(i *Image) { i.Visibility = Private }))
-	b.router.Handle(http.MethodDelete, "/v2/images/{id}", func(w http.ResponseWriter, r *http.Request) error {
+	b.router.Handle(http.MethodDelete, "/v2/images/{id}", func(_ http.ResponseWriter, r *http.Request) error {
 		_, _, err := b.reads.Find(r, "delete_image")
 		return err
 	})

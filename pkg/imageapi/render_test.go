@@ -61,7 +61,8 @@ func TestLocationsInJSON(t *testing.T) {
 		i.Stores = []string{"central", "dcn0", "dcn1"}
 		i.Locations = []Location{
 			{URL: "rbd://a/images/1/snap", Store: "central", Site: "central"},
-			{URL: "rbd://b/images/1/snap", Store: "dcn0", Site: "dcn0"}, {URL: "rbd://c/images/1/snap", Store: "dcn1", Site: "dcn1"},
+			{URL: "rbd://b/images/1/snap", Store: "dcn0", Site: "dcn0"},
+			{URL: "rbd://c/images/1/snap", Store: "dcn1", Site: "dcn1"},
 		}
 	})
 	b := newBench(t, img, sample(2))
@@ -128,7 +129,7 @@ func TestStringsAreJSON(t *testing.T) {
 func TestTarget(t *testing.T) {
 	img := sample(1, func(i *Image) {
 		i.Visibility, i.Members = Shared, []Member{{ProjectID: "beta", Status: "pending"}}
-		i.Properties = map[string]string{"color": "red", "locations": "x"}
+		i.Properties = map[string]string{"hw_disk_bus": "red", "locations": "x"}
 		i.Protected, i.MinDisk, i.MinRAM, i.VirtualSize, i.Checksum, i.HashAlgo, i.HashValue, i.Tags = true, 1, 2, 5, "c", "sha512", "v", []string{"a", "b"}
 		i.Locations = []Location{{URL: "rbd://x"}}
 	})
@@ -136,7 +137,7 @@ func TestTarget(t *testing.T) {
 		"id": string(img.ID), "image_id": string(img.ID), "project_id": "alpha", "owner": "alpha", "visibility": "shared", "name": "image 1",
 		"status": "active", "protected": "True", "os_hidden": "False", "disk_format": "raw", "container_format": "bare", "tags": "a,b",
 		"min_disk": "1", "min_ram": "2", "size": "2", "virtual_size": "5", "checksum": "c", "os_hash_algo": "sha512", "os_hash_value": "v",
-		"created_at": "2026-11-21T06:00:01Z", "updated_at": "2026-11-21T06:01:00Z", "color": "red", "member_id": "beta", "member": "beta",
+		"created_at": "2026-11-21T06:00:01Z", "updated_at": "2026-11-21T06:01:00Z", "hw_disk_bus": "red", "member_id": "beta", "member": "beta",
 	}
 	for name, value := range want {
 		if got, ok := img.Target(caller("beta")).Attribute(name); !ok || got != value {

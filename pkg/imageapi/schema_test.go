@@ -99,16 +99,18 @@ func TestSchemaCoversJSON(t *testing.T) {
 func TestSchemas(t *testing.T) {
 	b := newBench(t)
 	for name, c := range map[string]struct{ called, properties, required string }{
-		"images":                  {"images", "first images next schema", ""},
-		"member":                  {"member", "created_at image_id member_id schema status updated_at", ""},
-		"members":                 {"members", "first members next schema", ""},
-		"task":                    {"task", "created_at expires_at id image_id input message owner request_id result schema self status type updated_at user_id", ""},
-		"tasks":                   {"tasks", "first next schema tasks", ""},
-		"metadefs/namespace":      {"namespace", "created_at description display_name namespace objects owner properties protected resource_type_associations schema self tags updated_at visibility", "namespace"},
-		"metadefs/namespaces":     {"namespaces", "first namespaces next schema", ""},
-		"metadefs/object":         {"object", "created_at description name properties required schema self updated_at", "name"},
-		"metadefs/objects":        {"objects", "first next objects schema", ""},
-		"metadefs/property":       {"property", "additionalItems default description enum items maxItems maxLength maximum minItems minLength minimum name operators pattern readonly required title type uniqueItems", "type title name"},
+		"images":  {"images", "first images next schema", ""},
+		"member":  {"member", "created_at image_id member_id schema status updated_at", ""},
+		"members": {"members", "first members next schema", ""},
+		"task":    {"task", "created_at expires_at id image_id input message owner request_id result schema self status type updated_at user_id", ""},
+		"tasks":   {"tasks", "first next schema tasks", ""},
+		"metadefs/namespace": {"namespace", "created_at description display_name namespace objects owner properties protected " +
+			"resource_type_associations schema self tags updated_at visibility", "namespace"},
+		"metadefs/namespaces": {"namespaces", "first namespaces next schema", ""},
+		"metadefs/object":     {"object", "created_at description name properties required schema self updated_at", "name"},
+		"metadefs/objects":    {"objects", "first next objects schema", ""},
+		"metadefs/property": {"property", "additionalItems default description enum items maxItems maxLength maximum minItems " +
+			"minLength minimum name operators pattern readonly required title type uniqueItems", "type title name"},
 		"metadefs/properties":     {"properties", "first next properties schema", ""},
 		"metadefs/tag":            {"tag", "created_at name updated_at", "name"},
 		"metadefs/tags":           {"tags", "first next schema tags", ""},

@@ -254,9 +254,16 @@ func TestErrorForms(t *testing.T) {
 	bad := fault.New(fault.Exists, "X", "<b>already</b> \"there\"")
 	b.router.Handle(http.MethodGet, "/v2/bad", func(http.ResponseWriter, *http.Request) error { return bad })
 	for _, c := range []struct{ accept, kind string }{
-		{"", "application/json"}, {"*/*", htmlType}, {"application/json", "application/json"}, {"application/json, */*", "application/json"},
-		{"text/html, application/json;q=0.1", "application/json"}, {"application/octet-stream", "application/json"},
-		{"text/html", htmlType}, {"text/html;q=0.9, text/plain", htmlType}, {"text/plain", plainType}, {"TEXT/*", plainType},
+		{"", "application/json"},
+		{"*/*", htmlType},
+		{"application/json", "application/json"},
+		{"application/json, */*", "application/json"},
+		{"text/html, application/json;q=0.1", "application/json"},
+		{"application/octet-stream", "application/json"},
+		{"text/html", htmlType},
+		{"text/html;q=0.9, text/plain", htmlType},
+		{"text/plain", plainType},
+		{"TEXT/*", plainType},
 	} {
 		a := b.get("/v2/bad", "alpha", "Accept", c.accept).want(409).header("Content-Type", c.kind)
 		switch c.kind {
