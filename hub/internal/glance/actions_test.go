@@ -10,14 +10,7 @@ import (
 
 // TestActionRows has a row for each answer of deactivate and reactivate.
 func TestActionRows(t *testing.T) {
-	const (
-		queued      = storev1.ImageStatus_IMAGE_STATUS_QUEUED
-		importing   = storev1.ImageStatus_IMAGE_STATUS_IMPORTING
-		ready       = storev1.ImageStatus_IMAGE_STATUS_ACTIVE
-		uploading   = storev1.ImageStatus_IMAGE_STATUS_UPLOADING
-		deleting    = storev1.ImageStatus_IMAGE_STATUS_DELETING
-		deactivated = true
-	)
+	const deactivated = true
 	tests := []struct {
 		name, who, action, body string
 		status                  storev1.ImageStatus

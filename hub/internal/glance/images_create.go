@@ -1,6 +1,7 @@
 package glance
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -30,7 +31,7 @@ func (s *Server) createImage(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayCreate(c, draft); err != nil {
 		return err
 	}
-	if _, err := s.Catalog.CreateImage(r.Context(), draftOf(draft)); err != nil {
+	if err := s.store(r.Context(), draft); err != nil {
 		return err
 	}
 	w.Header().Set("Location", "/v2/images/"+draft.Id)
@@ -39,6 +40,19 @@ func (s *Server) createImage(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("OpenStack-image-store-ids", strings.Join(ids, ","))
 	}
 	return s.writeCurrent(w, http.StatusCreated, c, image.ID(draft.Id))
+}
+
+// store creates the record. Where the images of a project are counted its creates take turns, so that none slips past the
+// count of another.
+func (s *Server) store(ctx context.Context, draft *storev1.Image) error {
+	create := func() error {
+		_, err := s.Catalog.CreateImage(ctx, draftOf(draft))
+		return err
+	}
+	if s.Catalog.Limits().ProjectImages <= 0 {
+		return create()
+	}
+	return s.turns.do(ctx, image.ID("project "+draft.Owner), create)
 }
 
 // newImage reads what a client says about a new image. What it may never say is refused first, so that the answer does

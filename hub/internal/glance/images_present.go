@@ -21,7 +21,8 @@ func present(c *catalog.Catalog, r *storev1.Image, revision int64) *imageapi.Ima
 		img.ImportingTo, img.ImportTask = p.Importing, p.Task
 	}
 	img.Copying = len(img.ImportingTo) > 0 || len(p.Failed) > 0 || len(p.Stores) > 1 || img.ImportTask != ""
-	if content := r.Content; content.GetComplete() {
+	// Of a copy that is being taken over the digests follow when the image is active already.
+	if content := r.Content; content.GetComplete() || r.Status == storev1.ImageStatus_IMAGE_STATUS_ACTIVE && content != nil {
 		img.Size, img.VirtualSize, img.Checksum = content.SizeBytes, content.VirtualSizeBytes, content.Md5
 		if content.Sha512 != "" {
 			img.HashAlgo, img.HashValue = "sha512", content.Sha512

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -224,6 +226,29 @@ func TestOSSN0013TheFirstRuleOfAPropertyWins(t *testing.T) {
 	a.want(http.StatusForbidden, "admin", "PATCH", "/v2/images/"+id, `[{"op": "remove", "path": "/x_billing_code"}]`)
 	a.want(http.StatusForbidden, "admin", "PATCH", "/v2/images/"+id, `[{"op": "add", "path": "/unmatched", "value": "0"}]`)
 	a.want(http.StatusOK, "admin", "PATCH", "/v2/images/"+id, `[{"op": "replace", "path": "/x_free", "value": "0"}]`)
+}
+
+// TestOSSN0057CreatesAreCountedOneByOne lets clients create images at the same time.
+func TestOSSN0057CreatesAreCountedOneByOne(t *testing.T) {
+	a := newAPI(t, catalog.Limits{ProjectImages: 10}, policy.Options{})
+	a.server.Catalog = catalog.New(slow{a.records, &atomic.Int64{}, &atomic.Int64{}}, "central", catalog.Limits{ProjectImages: 10}, a.server.Now)
+	var created atomic.Int64
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			switch w := a.do("alice", "POST", "/v2/images", `{}`); w.Code {
+			case http.StatusCreated:
+				created.Add(1)
+			case http.StatusRequestEntityTooLarge:
+			default:
+				t.Errorf("got %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if n := created.Load(); n != 10 {
+		t.Errorf("%d images, want 10", n)
+	}
 }
 
 func TestOSSN0057RecordsAreBounded(t *testing.T) {

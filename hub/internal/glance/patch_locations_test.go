@@ -13,7 +13,7 @@ import (
 // TestPatchLocationsRows has a row for each rule about locations in PATCH. URL stands for that of a copy of the image in
 // dcn2, HAVE for the one it has in the central store.
 func TestPatchLocationsRows(t *testing.T) {
-	const queued, imported = "queued", "active"
+	const none, imported = "queued", "active"
 	hash := strings.Repeat("ab", 64)
 	tests := []struct {
 		name, who, image, patch string
@@ -21,59 +21,59 @@ func TestPatchLocationsRows(t *testing.T) {
 		added                   bool
 		removed                 image.StoreID
 	}{
-		{"add to a queued image", "nova", queued, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 200, true, ""},
+		{"add to a queued image", "nova", none, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 200, true, ""},
 		{"add to an active image", "admin", imported, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 200, true, ""},
 		{"add in front", "admin", imported, `[{"op": "add", "path": "/locations/0", "value": {"url": "URL", "metadata": {}}}]`, 200, true, ""},
 		{
-			"add with a digest", "nova", queued,
+			"add with a digest", "nova", none,
 			`[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}, "validation_data": {"os_hash_algo": "sha512", "os_hash_value": "` + hash + `"}}}]`,
 			200, true, "",
 		},
-		{"replace what is empty", "nova", queued, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL", "metadata": {}}]}]`, 200, true, ""},
+		{"replace what is empty", "nova", none, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL", "metadata": {}}]}]`, 200, true, ""},
 		{"replace by the same", "admin", imported, `[{"op": "replace", "path": "/locations", "value": [{"url": "HAVE", "metadata": {"a": "b"}}]}]`, 200, false, ""},
 		{"remove the first", "admin", "two", `[{"op": "remove", "path": "/locations/0"}]`, 200, false, "central"},
 		{"remove the second", "admin", "two", `[{"op": "remove", "path": "/locations/1"}]`, 200, false, "dcn1"},
 		{"remove the last", "admin", "two", `[{"op": "remove", "path": "/locations/-"}]`, 200, false, "dcn1"},
 
-		{"no position", "nova", queued, `[{"op": "add", "path": "/locations", "value": {"url": "URL"}}]`, 400, false, ""},
+		{"no position", "nova", none, `[{"op": "add", "path": "/locations", "value": {"url": "URL"}}]`, 400, false, ""},
 		{"a bad position", "admin", "two", `[{"op": "remove", "path": "/locations/x"}]`, 400, false, ""},
 		{"a negative position", "admin", "two", `[{"op": "remove", "path": "/locations/-1"}]`, 400, false, ""},
-		{"replace one", "nova", queued, `[{"op": "replace", "path": "/locations/0", "value": {"url": "URL"}}]`, 400, false, ""},
-		{"a text", "nova", queued, `[{"op": "add", "path": "/locations/-", "value": "URL"}]`, 400, false, ""},
-		{"null", "nova", queued, `[{"op": "add", "path": "/locations/-", "value": null}]`, 400, false, ""},
-		{"no list", "nova", queued, `[{"op": "replace", "path": "/locations", "value": {"url": "URL"}}]`, 400, false, ""},
-		{"no url", "nova", queued, `[{"op": "add", "path": "/locations/-", "value": {"metadata": {}}}]`, 400, false, ""},
-		{"a long url", "nova", queued, `[{"op": "add", "path": "/locations/-", "value": {"url": "rbd://` + strings.Repeat("x", 255) + `"}}]`, 400, false, ""},
+		{"replace one", "nova", none, `[{"op": "replace", "path": "/locations/0", "value": {"url": "URL"}}]`, 400, false, ""},
+		{"a text", "nova", none, `[{"op": "add", "path": "/locations/-", "value": "URL"}]`, 400, false, ""},
+		{"null", "nova", none, `[{"op": "add", "path": "/locations/-", "value": null}]`, 400, false, ""},
+		{"no list", "nova", none, `[{"op": "replace", "path": "/locations", "value": {"url": "URL"}}]`, 400, false, ""},
+		{"no url", "nova", none, `[{"op": "add", "path": "/locations/-", "value": {"metadata": {}}}]`, 400, false, ""},
+		{"a long url", "nova", none, `[{"op": "add", "path": "/locations/-", "value": {"url": "rbd://` + strings.Repeat("x", 255) + `"}}]`, 400, false, ""},
 		{"twice the same", "admin", imported, `[{"op": "add", "path": "/locations/-", "value": {"url": "HAVE", "metadata": {}}}]`, 400, false, ""},
 		{"replace by another", "admin", imported, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL", "metadata": {}}]}]`, 400, false, ""},
-		{"two at once", "nova", queued, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL"}, {"url": "rbd://b/p/i/snap"}]}]`, 400, false, ""},
+		{"two at once", "nova", none, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL"}, {"url": "rbd://b/p/i/snap"}]}]`, 400, false, ""},
 		{
-			"with something else", "nova", queued,
+			"with something else", "nova", none,
 			`[{"op": "add", "path": "/locations/-", "value": {"url": "URL"}}, {"op": "add", "path": "/a", "value": "1"}]`, 400, false, "",
 		},
 
-		{"add by the owner", "alice", queued, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 403, false, ""},
+		{"add by the owner", "alice", none, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 403, false, ""},
 		{"replace by the owner", "alice", imported, `[{"op": "replace", "path": "/locations", "value": [{"url": "URL"}]}]`, 403, false, ""},
 		{"remove by the owner", "alice", "two", `[{"op": "remove", "path": "/locations/0"}]`, 403, false, ""},
 		{"remove by a service", "nova", "two", `[{"op": "remove", "path": "/locations/0"}]`, 403, false, ""},
 		{"remove the only one", "admin", imported, `[{"op": "remove", "path": "/locations/0"}]`, 403, false, ""},
 		{"replace by nothing", "admin", imported, `[{"op": "replace", "path": "/locations", "value": []}]`, 403, false, ""},
 
-		{"others do not see it", "bob", queued, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 404, false, ""},
+		{"others do not see it", "bob", none, `[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "metadata": {}}}]`, 404, false, ""},
 
 		{"add while importing", "admin", "importing", `[{"op": "add", "path": "/locations/-", "value": {"url": "URL"}}]`, 409, false, ""},
-		{"remove from a queued image", "admin", queued, `[{"op": "remove", "path": "/locations/0"}]`, 409, false, ""},
+		{"remove from a queued image", "admin", none, `[{"op": "remove", "path": "/locations/0"}]`, 409, false, ""},
 		{
 			"a digest for an active image", "admin", imported,
 			`[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "validation_data": {"os_hash_algo": "sha512", "os_hash_value": "` + hash + `"}}}]`,
 			409, false, "",
 		},
 		{
-			"another algorithm", "nova", queued,
+			"another algorithm", "nova", none,
 			`[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "validation_data": {"os_hash_algo": "md5", "os_hash_value": "ab"}}}]`, 409, false, "",
 		},
 		{
-			"a digest that is none", "nova", queued,
+			"a digest that is none", "nova", none,
 			`[{"op": "add", "path": "/locations/-", "value": {"url": "URL", "validation_data": {"os_hash_algo": "sha512", "os_hash_value": "xy"}}}]`, 409, false, "",
 		},
 	}
@@ -82,10 +82,10 @@ func TestPatchLocationsRows(t *testing.T) {
 			a := defaultAPI(t)
 			img, stores := active("p1", storev1.Visibility_VISIBILITY_PRIVATE), []string{"central"}
 			switch tt.image {
-			case queued:
-				img.Status, img.Content, stores = storev1.ImageStatus_IMAGE_STATUS_QUEUED, nil, nil
+			case none:
+				img.Status, img.Content, stores = queued, nil, nil
 			case "importing":
-				img.Status, stores = storev1.ImageStatus_IMAGE_STATUS_IMPORTING, nil
+				img.Status, stores = importing, nil
 			case "two":
 				stores = []string{"central", "dcn1"}
 			}

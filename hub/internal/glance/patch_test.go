@@ -225,9 +225,7 @@ func TestPatchOfAnImageOfNobody(t *testing.T) {
 
 func TestFormatsAreFixedOnceThereIsData(t *testing.T) {
 	a := defaultAPI(t)
-	for _, status := range []storev1.ImageStatus{
-		storev1.ImageStatus_IMAGE_STATUS_UPLOADING, storev1.ImageStatus_IMAGE_STATUS_IMPORTING, storev1.ImageStatus_IMAGE_STATUS_ACTIVE,
-	} {
+	for _, status := range []storev1.ImageStatus{uploading, importing, ready} {
 		img := active("p1", storev1.Visibility_VISIBILITY_PRIVATE)
 		img.Status = status
 		id := a.put(img)
@@ -241,7 +239,7 @@ func TestFormatsAreFixedOnceThereIsData(t *testing.T) {
 func TestPatchQuotas(t *testing.T) {
 	a := newAPI(t, catalog.Limits{Properties: 2, Tags: 2}, policy.Options{})
 	over := &storev1.Image{
-		Status: storev1.ImageStatus_IMAGE_STATUS_QUEUED, Owner: "p1", Visibility: storev1.Visibility_VISIBILITY_PRIVATE,
+		Status: queued, Owner: "p1", Visibility: storev1.Visibility_VISIBILITY_PRIVATE,
 		Properties: map[string]string{"a": "1", "b": "1", "c": "1"}, Tags: []string{"a", "b", "c"},
 	}
 	id := a.put(over)
