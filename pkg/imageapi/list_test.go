@@ -178,7 +178,7 @@ func TestBadQueries(t *testing.T) {
 		"limit=x", "limit=", "limit=-1", "limit=1.5", "marker=x", "marker=", "marker=" + string(id(77)), "visibility=secret", "member_status=maybe",
 		"changes-since=2026-11-21T06:00:02Z", "protected=True", "protected=1", "os_hidden=", "size_min=many", "size_max=", "min_ram=x",
 		"created_at=yesterday", "created_at=near:2026-11-21T06:00:02Z", "updated_at=gt:", "created_at=", "name=foo:bar", "id=gt:1",
-		`name=in:"a`, `name=in:x"a"`, `name=in:"a"x`, `name=in:a,"b`, "sort_key=color", "sort_dir=up", "sort_key=", "sort=name:up",
+		`name=in:"a`, `name=in:x"a"`, `name=in:"a"x`, `name=in:a,"b`, "sort_key=owner", "sort_dir=up", "sort_key=", "sort=name:up",
 		"sort=name&sort_key=name", "sort=name&sort_dir=asc", "sort=", "sort=owner", "sort_key=name&sort_dir=asc&sort_dir=desc", "sort_dir=asc&sort_dir=desc",
 		"sort_key=name&sort_key=size&sort_dir=asc&sort_dir=desc&sort_dir=asc", "sort=" + strings.Repeat("name,", 20) + "name",
 		strings.Repeat("sort_key=name&", 20), "created_at=" + strings.Repeat("1", 50),
