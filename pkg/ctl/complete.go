@@ -72,7 +72,7 @@ func (c *cli) list(ctx context.Context, l lister, typed string) []cobra.Completi
 func (c *cli) images(ctx context.Context, typed string, add adder) error {
 	var found []*hubv1.Image
 	names := map[string]int{}
-	for img, err := range c.hub.AllImages(ctx, &hubv1.ListImagesRequest{}) {
+	for img, err := range c.hub.AllImages(ctx, &hubv1.ListImagesRequest{IncludeHidden: true}) {
 		if err != nil {
 			return err
 		}

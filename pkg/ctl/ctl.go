@@ -77,7 +77,10 @@ type cli struct {
 	format  format // --output
 	timeout time.Duration
 	running bool // arguments were fine and the verb has begun
+	access  access
 	hub     *client.Client
+	// anonymous: nothing says who calls.
+	anonymous bool
 }
 
 // verb wraps the body of a command: it dials the hub and bounds the time.
@@ -95,10 +98,4 @@ func (c *cli) verb(body func(ctx context.Context, args []string) error) func(*co
 		}
 		return body(ctx, args)
 	}
-}
-
-func (c *cli) dial() error {
-	hub, err := client.New(c.target, client.Options{UserAgent: "atollctl/" + buildInfo(c.env.Version).Version})
-	c.hub = hub
-	return err
 }

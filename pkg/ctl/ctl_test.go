@@ -49,6 +49,7 @@ func (b *buffer) String() string {
 
 // run is one run of the program against a fake hub.
 type run struct {
+	env      map[string]string // besides ATOLL_HUB
 	out, err buffer
 	stdin    io.Reader
 	terminal bool // whether both outputs are terminals
@@ -65,7 +66,7 @@ func (r *run) do(ctx context.Context, hub string, args ...string) int {
 			if name == "ATOLL_HUB" {
 				return hub
 			}
-			return ""
+			return r.env[name]
 		},
 		Size: func(any) (int, int, bool) { return 100, 24, r.terminal },
 	})
@@ -113,6 +114,7 @@ func fill(h *clienttest.Hub) {
 		Stores: []string{"central"}, ImportingToStores: []string{"dcn0"}, FailedImport: []string{"dcn1"},
 		Locations:  []*hubv1.Location{{Url: "rbd://f-central/images/" + debian + "/snap", Store: "central"}},
 		Properties: map[string]string{"os_distro": "debian", "hw_disk_bus": "virtio"},
+		Owner:      "p-own", Visibility: hubv1.Visibility_VISIBILITY_SHARED, Tags: []string{"golden", "lts"}, MinDiskGb: 10,
 	}
 	h.Images[alpine] = &hubv1.Image{
 		Id: alpine, Name: "evil\x1b[31mname\n", Status: hubv1.ImageStatus_IMAGE_STATUS_QUEUED, CreateTime: clienttest.Ago(40 * time.Second),
@@ -120,7 +122,8 @@ func fill(h *clienttest.Hub) {
 	}
 	h.Images[second] = &hubv1.Image{
 		Id: second, Name: "wide", Status: hubv1.ImageStatus_IMAGE_STATUS_ACTIVE, CreateTime: clienttest.Ago(80 * time.Hour),
-		SizeBytes: 1536, Stores: []string{"central", "dcn0", "dcn1", "dcn2", "dcn3"},
+		SizeBytes: 1536, Stores: []string{"central", "dcn0", "dcn1", "dcn2", "dcn3"}, Deactivated: true,
+		Visibility: hubv1.Visibility_VISIBILITY_PUBLIC, VirtualSizeBytes: 4 << 20, MinRamMb: 512,
 	}
 	h.Replicas[debian+"/central"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "central", SiteId: "central", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE,
@@ -143,7 +146,7 @@ func fill(h *clienttest.Hub) {
 	h.Operations["00000000-0000-4000-8000-000000000001"] = &hubv1.Operation{
 		Id: "00000000-0000-4000-8000-000000000001", Kind: hubv1.OperationKind_OPERATION_KIND_IMPORT, ImageId: debian,
 		State: hubv1.OperationState_OPERATION_STATE_RUNNING, CreateTime: clienttest.Ago(90 * time.Second),
-		SourceBytesDone: 3 << 30, SourceBytesTotal: 4 << 30, Notes: []string{"dcn2 is offline"},
+		SourceBytesDone: 3 << 30, SourceBytesTotal: 4 << 30, Notes: []string{"dcn2 is offline"}, UserId: "alice", RequestId: "req-1",
 		Stores: []*hubv1.StoreResult{
 			{StoreId: "central", State: hubv1.OperationState_OPERATION_STATE_SUCCEEDED, Replica: h.Replicas[debian+"/central"]},
 			{StoreId: "dcn0", State: hubv1.OperationState_OPERATION_STATE_RUNNING, Replica: h.Replicas[debian+"/dcn0"]},

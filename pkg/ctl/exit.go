@@ -65,6 +65,10 @@ func (c *cli) exit(ctx context.Context, err error) int {
 	if e, ok := fault.As(err); ok && e.Reason == "UNREACHABLE" && !isLeft(err) {
 		err = fault.New(e.Class, e.Reason, "the hub at %s cannot be reached (--hub, ATOLL_HUB)", c.target)
 	}
+	if c.anonymous && fault.Is(err, fault.Unauthenticated) {
+		err = fault.New(fault.Unauthenticated, fault.ReasonOf(err),
+			"the hub wants to know who you are: set ATOLL_TOKEN, name a cloud with --os-cloud, or set OS_AUTH_URL and the like")
+	}
 	writeError(c.env.Stderr, err)
 	return exitCode(err)
 }

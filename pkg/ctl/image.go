@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,8 @@ import (
 
 func (c *cli) image() *cobra.Command {
 	return noun("image", groupImages, "Virtual machine images: one UUID whatever the number of copies",
-		c.imageImport(), c.imageList(), c.imageShow(), c.imageCopy(), c.imageUpdate(), c.imageDownload(), c.imageDelete())
+		c.imageImport(), c.imageList(), c.imageShow(), c.imageCopy(), c.imageUpdate(), c.imageDownload(), c.imageDelete(),
+		c.imageCreate(), c.imageStage(), c.imageAdopt(), c.imageTag(), c.imageMember(), c.imageDeactivate(), c.imageReactivate())
 }
 
 // showImage writes one image. As text it also says how the copies on their way get on.
@@ -33,16 +35,28 @@ func (c *cli) showImage(ctx context.Context, img *hubv1.Image) error {
 	return c.show(img, func(l *lines) {
 		l.add("id", img.GetId())
 		l.add("name", img.GetName())
-		l.add("status", word(img.GetStatus(), "IMAGE_STATUS_"))
+		l.add("status", statusWord(img))
+		l.add("owner", img.GetOwner())
+		l.add("visibility", word(img.GetVisibility(), "VISIBILITY_"))
 		l.add("protected", yesNo(img.GetProtected()))
+		if img.GetHidden() {
+			l.add("hidden", "yes")
+		}
 		l.add("size", sizeInFull(img.GetSizeBytes()))
-		l.add("format", img.GetDiskFormat()+", "+img.GetContainerFormat())
+		if img.GetVirtualSizeBytes() > 0 && img.GetVirtualSizeBytes() != img.GetSizeBytes() {
+			l.add("virtual size", sizeInFull(img.GetVirtualSizeBytes()))
+		}
+		if img.GetMinDiskGb() > 0 || img.GetMinRamMb() > 0 {
+			l.add("needs", fmt.Sprintf("%d GB disk, %d MB memory", img.GetMinDiskGb(), img.GetMinRamMb()))
+		}
+		l.add("format", strings.Trim(img.GetDiskFormat()+", "+img.GetContainerFormat(), ", "))
 		l.add("created", c.when(img.GetCreateTime()))
 		l.add("updated", c.when(img.GetUpdateTime()))
 		l.add("md5", img.GetChecksum())
 		l.add(hashName(img), img.GetOsHashValue())
 		l.add("manifest", img.GetManifestDigest())
 		l.add("content", img.GetContentId())
+		l.pairs("tags", img.GetTags()...)
 		var properties []string
 		for _, k := range slices.Sorted(maps.Keys(img.GetProperties())) {
 			properties = append(properties, k+"="+img.GetProperties()[k])
@@ -64,6 +78,14 @@ func (c *cli) showImage(ctx context.Context, img *hubv1.Image) error {
 		}
 		l.pairs("locations", locations...)
 	})
+}
+
+// statusWord returns the status, with what a deactivation makes of it.
+func statusWord(img *hubv1.Image) string {
+	if img.GetDeactivated() {
+		return "deactivated"
+	}
+	return word(img.GetStatus(), "IMAGE_STATUS_")
 }
 
 func hashName(img *hubv1.Image) string {

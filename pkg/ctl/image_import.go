@@ -13,7 +13,8 @@ import (
 
 func (c *cli) imageImport() *cobra.Command {
 	r := importing{cli: c}
-	var properties []string
+	var id string
+	var properties, tags []string
 	cmd := &cobra.Command{
 		Use:   "import FILE|URL|- --name NAME",
 		Short: "Bring an image in and fill stores from it",
@@ -25,51 +26,66 @@ The image is active as soon as one store holds a verified copy; with --all-must-
 then a store that fails for good undoes the import everywhere.
 
 When the data cannot be brought in, the record created for it is removed again. When stores failed, the image is queued
-again and --id repeats the import.`,
+again and --id repeats the import.
+
+With --staged the argument is an image whose data 'image stage' has sent before; when that import fails the data stays.`,
 		Example: `  atollctl image import debian.raw --name debian-12
   atollctl image import https://example.org/debian.raw --name debian-12 --stores dcn0,dcn1
-  zstd -dc debian.raw.zst | atollctl image import - --name debian-12 --all-stores --all-must-succeed`,
+  zstd -dc debian.raw.zst | atollctl image import - --name debian-12 --all-stores --all-must-succeed
+  atollctl image import --staged debian-12 --all-stores`,
 		Args: takes("FILE|URL|-"),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			if len(args) == 0 {
-				return nil, cobra.ShellCompDirectiveDefault
-			}
+	}
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		switch {
+		case len(args) > 0:
 			return nil, cobra.ShellCompDirectiveNoFileComp
-		},
+		case r.staged:
+			return c.complete(c.images)(cmd, args, typed)
+		}
+		return nil, cobra.ShellCompDirectiveDefault
 	}
 	cmd.RunE = c.verb(func(ctx context.Context, args []string) error {
 		if err := r.target.check(cmd); err != nil {
 			return err
 		}
+		for _, flag := range recordFlags {
+			r.described = r.described || cmd.Flags().Changed(flag)
+		}
+		if r.staged {
+			return r.importStaged(ctx, args[0], id)
+		}
 		var err error
+		if r.image, err = r.fields.image(); err != nil {
+			return err
+		}
 		if r.image.Properties, err = parseProperties(properties); err != nil {
 			return err
 		}
+		r.image.Id, r.image.Tags = id, tags
 		return r.run(ctx, args[0])
 	})
-	f := cmd.Flags()
-	f.StringVar(&r.image.Name, "name", "", "name of the image")
-	f.StringVar(&r.image.Id, "id", "", "UUID of the new image, or of a queued one to import into")
-	f.StringVar(&r.image.DiskFormat, "disk-format", "raw", "format of the data; only raw boots copy-on-write")
-	f.StringVar(&r.image.ContainerFormat, "container-format", "bare", "container format")
-	f.BoolVar(&r.image.Protected, "protected", false, "protect the image from deletion")
-	f.StringArrayVar(&properties, "property", nil, "property, KEY=VALUE; may be repeated")
+	r.fields.add(cmd)
+	newFlags(cmd, &id, &properties, &tags)
+	cmd.Flags().Lookup("id").Usage = "UUID of the new image, or of a queued one to import into"
+	cmd.Flags().BoolVar(&r.staged, "staged", false, "import the data that 'image stage' has sent before")
 	c.targetFlags(cmd, &r.target)
 	waitFlag(cmd, &r.wait)
-	for _, name := range []string{"name", "id", "container-format", "property"} {
-		must(cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions))
-	}
-	must(cmd.RegisterFlagCompletionFunc("disk-format",
-		cobra.FixedCompletions([]string{"raw", "qcow2", "iso"}, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
+
+// recordFlags are the flags that describe a new record; the name and the formats may also be those of an existing one.
+var recordFlags = []string{"owner", "visibility", "hidden", "protected", "min-disk", "min-ram", "property", "tag"}
 
 // importing is one run of `image import`.
 type importing struct {
 	*cli
-	image  hubv1.Image // what was asked for
+	fields imageFields
+	image  *hubv1.Image // what was asked for
 	target target
 	wait   bool
+	staged bool
+	// described: flags say more about the record than its name and formats.
+	described bool
 
 	from    *source
 	created bool // by this run, so it cleans up
@@ -121,7 +137,7 @@ func (r *importing) create(ctx context.Context) error {
 			return fault.BadField("--name", "there is no image %s yet, so it needs a name", r.image.GetId())
 		}
 	}
-	_, err := r.hub.Images.CreateImage(ctx, &hubv1.CreateImageRequest{Image: &r.image})
+	_, err := r.hub.Images.CreateImage(ctx, &hubv1.CreateImageRequest{Image: r.image})
 	switch {
 	case err == nil:
 		r.created = true
@@ -141,7 +157,7 @@ func (r *importing) reuse(img *hubv1.Image) error {
 	if r.image.GetName() != "" && r.image.GetName() != img.GetName() {
 		return fault.BadField("--name", "image %s exists and is named %q", img.GetId(), img.GetName())
 	}
-	if len(r.image.GetProperties()) > 0 || r.image.GetProtected() {
+	if r.described {
 		return fault.BadField("--id", "image %s exists; change it with 'atollctl image update'", img.GetId())
 	}
 	return nil

@@ -129,6 +129,8 @@ func (r *importing) ended(ctx context.Context, op *hubv1.Operation) error {
 	}
 	res, getErr := r.hub.Images.GetImage(ctx, &hubv1.GetImageRequest{Id: r.image.GetId()})
 	switch img := res.GetImage(); {
+	case getErr == nil && r.staged && img.GetStatus() == hubv1.ImageStatus_IMAGE_STATUS_UPLOADING:
+		failed.hints = append(failed.hints, "the data is still staged; repeat with: "+r.hint("image import --staged "+img.GetId()))
 	case getErr != nil || img.GetStatus() != hubv1.ImageStatus_IMAGE_STATUS_QUEUED:
 	case len(img.GetFailedImport()) == 0:
 		r.discard(ctx)

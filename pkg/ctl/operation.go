@@ -29,7 +29,11 @@ func (c *cli) showOperation(op *hubv1.Operation) error {
 			took := op.GetEndTime().AsTime().Sub(op.GetCreateTime().AsTime())
 			l.add("ended", c.when(op.GetEndTime())+", took "+span(took))
 		}
-		if op.GetKind() == hubv1.OperationKind_OPERATION_KIND_IMPORT {
+		if op.GetUserId() != "" {
+			l.add("requested by", fmt.Sprintf("user %s, project %s, request %s", op.GetUserId(), dash(op.GetProjectId()), dash(op.GetRequestId())))
+		}
+		switch op.GetKind() {
+		case hubv1.OperationKind_OPERATION_KIND_IMPORT, hubv1.OperationKind_OPERATION_KIND_STAGE:
 			l.add("source", amount(op.GetSourceBytesDone(), op.GetSourceBytesTotal()))
 		}
 		l.add("all must succeed", yesNo(op.GetAllMustSucceed()))
@@ -45,6 +49,14 @@ func (c *cli) showOperation(op *hubv1.Operation) error {
 			l.pairs("notes", op.GetNotes()...)
 		}
 	})
+}
+
+// dash stands for nothing in the middle of a text.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // amount returns how much of a total is done; the total may be unknown.

@@ -26,6 +26,9 @@ func (c *cli) root() *cobra.Command {
 		Long: `atollctl talks to an Atoll hub: it brings virtual machine images in, copies them to the stores of your sites, and
 shows where every copy stands.
 
+A hub that is not on this machine is reached over TLS (--tls, --ca-file). It wants to know who you are: a token
+(ATOLL_TOKEN), or the credentials of OpenStack's own clients, from clouds.yaml (--os-cloud) or the OS_* variables.
+
 Results go to standard output, everything else to standard error. Scripts use -o json or -o yaml and the exit codes
 (atollctl help exit-codes).`,
 		Example: `  atollctl image import debian.raw --name debian-12 --all-stores
@@ -44,6 +47,7 @@ Results go to standard output, everything else to standard error. Scripts use -o
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&c.target, "hub", hub, "address of the hub, host:port or unix:PATH (environment ATOLL_HUB)")
+	c.accessFlags(cmd)
 	flags.VarP(&c.format, "output", "o", "table, json or yaml")
 	flags.Var((*duration)(&c.timeout), "timeout", "give up after this time, such as 30s or 2h; 0 means never")
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats[:], cobra.ShellCompDirectiveNoFileComp)))
@@ -97,6 +101,16 @@ func takes(names ...string) cobra.PositionalArgs {
 			return fault.New(fault.Invalid, reasonUsage, "%s is missing; usage: %s", names[len(args)], cmd.UseLine())
 		case len(args) > len(names):
 			return fault.New(fault.Invalid, reasonUsage, "%q is one argument too many; usage: %s", args[len(names)], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// takesMore returns a check that the arguments are these, the last one at least once.
+func takesMore(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return fault.New(fault.Invalid, reasonUsage, "%s is missing; usage: %s", names[len(args)], cmd.UseLine())
 		}
 		return nil
 	}

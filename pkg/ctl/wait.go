@@ -89,9 +89,9 @@ func (c *cli) hint(args string) string {
 		hub = defaultHub
 	}
 	if c.target != hub {
-		return "atollctl --hub " + c.target + " " + args
+		return "atollctl --hub " + c.target + " " + c.hintFlags() + args
 	}
-	return "atollctl " + args
+	return "atollctl " + c.hintFlags() + args
 }
 
 // left is an error that ended the waiting, not the operation.

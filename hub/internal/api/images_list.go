@@ -5,11 +5,15 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
@@ -31,9 +35,7 @@ func (s *images) ListImages(ctx context.Context, req *hubv1.ListImagesRequest) (
 	if err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(slices.Clone(s.Images.Images()), func(img *imageapi.Image) bool { return !f.wants(img) })
-	key := func(img *imageapi.Image) string { return fmt.Sprintf("%020d/%s", img.CreatedAt.UnixNano(), img.ID) }
-	found, next, err := page(all, key, true, listName(req), req.GetPageSize(), req.GetPageToken())
+	found, next, err := s.imagePage(f, listName(req), req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +46,52 @@ func (s *images) ListImages(ctx context.Context, req *hubv1.ListImagesRequest) (
 		}
 	}
 	return out, nil
+}
+
+// imagePage returns the images of one page and the token of the next. It looks only at those that come after the last one
+// seen, and at no more than the page needs.
+func (s *images) imagePage(f imageFilter, list string, size int32, pageToken string) ([]*imageapi.Image, string, error) {
+	n, err := pageSize(size)
+	if err != nil {
+		return nil, "", err
+	}
+	last, err := openToken(list, pageToken)
+	if err != nil {
+		return nil, "", err
+	}
+	var seen *imageapi.Image
+	if pageToken != "" {
+		if seen, err = imageOfKey(last); err != nil {
+			return nil, "", err
+		}
+	}
+	var found []*imageapi.Image
+	for img := range s.Images.Images().After(seen) {
+		if !f.wants(img) {
+			continue
+		}
+		if len(found) == n {
+			next, err := newToken(list, imageKey(found[n-1]))
+			return found, next, err
+		}
+		found = append(found, img)
+	}
+	return found, "", nil
+}
+
+// imageKey is the place of an image in lists.
+func imageKey(img *imageapi.Image) string {
+	return fmt.Sprintf("%d/%s", img.CreatedAt.UnixNano(), img.ID)
+}
+
+// imageOfKey returns an image with the place in lists that a key stands for.
+func imageOfKey(key string) (*imageapi.Image, error) {
+	created, id, ok := strings.Cut(key, "/")
+	nanos, err := strconv.ParseInt(created, 10, 64)
+	if err != nil || !ok {
+		return nil, badToken()
+	}
+	return &imageapi.Image{ID: image.ID(id), CreatedAt: time.Unix(0, nanos)}, nil
 }
 
 // listName names a list with its filters for page tokens.

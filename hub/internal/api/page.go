@@ -21,22 +21,17 @@ type token struct {
 // page returns the items of one page and the token of the next. all is sorted by key, ascending, or descending when desc.
 // list names the list with its filters: a token of another list is refused.
 func page[T any](all []T, key func(T) string, desc bool, list string, size int32, pageToken string) ([]T, string, error) {
-	if size < 0 {
-		return nil, "", fault.BadField("page_size", "%d is negative; use 0 for the default of %d", size, defaultPage)
+	n, err := pageSize(size)
+	if err != nil {
+		return nil, "", err
 	}
-	n := int(size)
-	if n == 0 {
-		n = defaultPage
+	last, err := openToken(list, pageToken)
+	if err != nil {
+		return nil, "", err
 	}
-	n = min(n, maxPage)
 	start := 0
 	if pageToken != "" {
-		var t token
-		raw, err := base64.RawURLEncoding.DecodeString(pageToken)
-		if err != nil || json.Unmarshal(raw, &t) != nil || t.List != list {
-			return nil, "", fault.BadField("page_token", "is not a token of this list; start again without it")
-		}
-		for start < len(all) && (key(all[start]) == t.Last || (key(all[start]) < t.Last) != desc) {
+		for start < len(all) && (key(all[start]) == last || (key(all[start]) < last) != desc) {
 			start++
 		}
 	}
@@ -45,6 +40,40 @@ func page[T any](all []T, key func(T) string, desc bool, list string, size int32
 	if end == len(all) {
 		return out, "", nil
 	}
-	raw, err := json.Marshal(token{List: list, Last: key(all[end-1])})
-	return out, base64.RawURLEncoding.EncodeToString(raw), err
+	next, err := newToken(list, key(all[end-1]))
+	return out, next, err
+}
+
+// pageSize returns how many items a page has.
+func pageSize(size int32) (int, error) {
+	switch {
+	case size < 0:
+		return 0, fault.BadField("page_size", "%d is negative; use 0 for the default of %d", size, defaultPage)
+	case size == 0:
+		return defaultPage, nil
+	default:
+		return min(int(size), maxPage), nil
+	}
+}
+
+// openToken returns the key of the last item seen, empty without a token.
+func openToken(list, pageToken string) (string, error) {
+	if pageToken == "" {
+		return "", nil
+	}
+	var t token
+	raw, err := base64.RawURLEncoding.DecodeString(pageToken)
+	if err != nil || json.Unmarshal(raw, &t) != nil || t.List != list {
+		return "", badToken()
+	}
+	return t.Last, nil
+}
+
+func newToken(list, last string) (string, error) {
+	raw, err := json.Marshal(token{List: list, Last: last})
+	return base64.RawURLEncoding.EncodeToString(raw), err
+}
+
+func badToken() error {
+	return fault.BadField("page_token", "is not a token of this list; start again without it")
 }
