@@ -26,7 +26,7 @@ func TestUploadCutAnywhere(t *testing.T) {
 					t.Parallel()
 					h := newHub(t)
 					id := h.create()
-					conn := h.dial()
+					conn, before := h.dial(), h.closed.Load()
 					if encoding == "length" {
 						h.head(conn, part, id, fmt.Sprintf("Content-Length: %d", len(data)))
 						h.send(conn, data[:at])
@@ -36,6 +36,7 @@ func TestUploadCutAnywhere(t *testing.T) {
 						h.send(conn, data[:at])
 					}
 					_ = conn.Close()
+					h.until("the upload has ended", func() bool { return h.closed.Load() > before })
 					h.wantNothing(id)
 					h.want(http.StatusNoContent, "PUT", path(id, part), bytes.NewReader(data), octets()...)
 				})

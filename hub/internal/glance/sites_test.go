@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
@@ -21,9 +22,10 @@ import (
 // fakeSite is a site with one store of the same name.
 type fakeSite struct {
 	online, healthy bool
-	failure         *agentv1.Failure // answer to whatever is to be filled
-	stuck           bool             // fills make no progress
-	silent          bool             // never answers whether a copy may go
+	failure         *agentv1.Failure  // answer to whatever is to be filled
+	stuck           bool              // fills do not end
+	progress        *agentv1.Progress // of fills that do not end
+	silent          bool              // never answers whether a copy may go
 	clones          map[image.ID]bool
 	foreign         map[image.ID]*agentv1.Adoption // copies of others
 	data            map[image.ID][]byte            // published copies
@@ -46,7 +48,7 @@ func newFakeSites(c *catalog.Catalog, records catalog.Records, area *staging.Are
 	f := &fakeSites{catalog: c, area: area, kick: make(chan struct{}, 1), sites: map[string]*fakeSite{}}
 	for _, name := range names {
 		f.sites[name] = &fakeSite{
-			online: true, healthy: true, clones: map[image.ID]bool{}, foreign: map[image.ID]*agentv1.Adoption{},
+			online: true, healthy: true, progress: &agentv1.Progress{}, clones: map[image.ID]bool{}, foreign: map[image.ID]*agentv1.Adoption{},
 			data: map[image.ID][]byte{}, observed: map[image.ID]*agentv1.ObservedReplica{},
 		}
 	}
@@ -172,7 +174,7 @@ func (s *fakeSite) present(id image.ID, r *storev1.Replica, o *agentv1.ObservedR
 	case s.data[id] != nil || r.Adopted:
 		o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
 	default:
-		o.State, o.Progress = agentv1.ReplicaState_REPLICA_STATE_FILLING, &agentv1.Progress{}
+		o.State, o.Progress = agentv1.ReplicaState_REPLICA_STATE_FILLING, proto.CloneOf(s.progress)
 		return !s.stuck
 	}
 	return false

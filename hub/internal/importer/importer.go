@@ -8,6 +8,7 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -157,7 +158,7 @@ func (im *Importer) run(ctx context.Context, s source) error {
 	if err == nil {
 		return nil
 	}
-	if parent.Err() != nil && s.lost != nil {
+	if s.lost != nil && parent.Err() != nil && errors.Is(err, context.Cause(parent)) {
 		err = s.lost
 	}
 	s.writer.Abort(fault.Public(err))
