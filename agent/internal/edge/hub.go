@@ -57,7 +57,7 @@ func newHub(base *url.URL, id image.SiteID, tlsConfig *tls.Config, logger hclog.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 2},
 	}
 	h.transport = &http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 5 * time.Second,
+		DialContext: counting(dialer), TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 5 * time.Second,
 		MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: 5 * time.Second, DisableCompression: true,
 		MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 	}
@@ -82,11 +82,11 @@ func (h *hub) close() { h.transport.CloseIdleConnections() }
 
 // attempt is one request on its way. It is reached by way of the request's context.
 type attempt struct {
-	timer    *time.Timer  // nil: the answer may begin when it likes
-	fallback bool         // the site can answer itself
-	answered func()       // called before the answer is written; may be nil
-	sent     atomic.Bool  // a connection to the hub was there
-	body     atomic.Value // error, as a failed, of reading the client's body
+	timer    *time.Timer          // nil: the answer may begin when it likes
+	fallback bool                 // the site can answer itself
+	answered func()               // called before the answer is written; may be nil
+	sent     atomic.Pointer[mark] // where its connection stood before it; nil without a connection
+	body     atomic.Value         // error, as a failed, of reading the client's body
 	err      error
 }
 
@@ -109,8 +109,8 @@ type call struct {
 	answered func() // called before the hub's answer is written; may be nil
 }
 
-// pass lets the hub answer. When it returns an error, nothing has been written: Unavailable when the hub cannot be reached, Timeout when it is
-// not known what became of a request. A client that has left is no error.
+// pass lets the hub answer. When it returns an error, nothing has been written: Unavailable when the hub cannot be reached,
+// Timeout when it is not known what became of a request. A client that has left is no error.
 func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 	if err := h.ready(c.fallback); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 		a.timer = time.AfterFunc(c.patience, func() { cancel(errSlow) })
 		defer a.timer.Stop()
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.sent.Store(true) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: a.got})
 	out := r.WithContext(context.WithValue(ctx, attemptKey{}, a))
 	if out.Body != nil && out.Body != http.NoBody {
 		out.Body = &watched{ReadCloser: out.Body, attempt: a}
@@ -149,7 +149,7 @@ func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 
 // failed notes what a failure says about the hub and returns the error for the client.
 func (h *hub) failed(r *http.Request, a *attempt, slow bool) error {
-	sent := a.sent.Load()
+	sent := a.sent.Load().moved()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cause = a.err

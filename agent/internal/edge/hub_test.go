@@ -1,0 +1,129 @@
+package edge
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+)
+
+// passTo sends a request by way of a hub at an address and returns the answer's code and the error.
+func passTo(t *testing.T, h *hub, method, body string) (int, error) {
+	t.Helper()
+	r := httptest.NewRequest(method, "/v2/x", strings.NewReader(body))
+	w := httptest.NewRecorder()
+	err := h.pass(w, r, call{patience: 5 * time.Second})
+	return w.Code, err
+}
+
+func hubAt(t *testing.T, base string, c *tls.Config) *hub {
+	t.Helper()
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub(u, "dcn0", c, hclog.NewNullLogger(), time.Now)
+	t.Cleanup(h.close)
+	return h
+}
+
+func TestHubWithTLS(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/images/site/dcn0/v2/x" {
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	defer server.Close()
+	trust := x509.NewCertPool()
+	trust.AddCert(server.Certificate())
+	h := hubAt(t, server.URL+"/images/", &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12})
+	if code, err := passTo(t, h, "POST", "{}"); err != nil || code != http.StatusAccepted {
+		t.Errorf("%d, %v", code, err)
+	}
+	if _, err := passTo(t, hubAt(t, server.URL, nil), "POST", "{}"); fault.ReasonOf(err) != "HUB_UNREACHABLE" {
+		t.Errorf("a certificate that nobody vouches for: %v", err)
+	}
+}
+
+// Whether a change may have been carried out depends on whether anything of it was sent.
+func TestWhatWasSent(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan struct{})
+	go func() { // takes one request after the other and hangs up
+		defer close(taken)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			_ = c.Close()
+		}
+	}()
+	address := "http://" + l.Addr().String()
+	for method, reason := range map[string]string{"PATCH": "HUB_SILENT", "DELETE": "HUB_SILENT", "GET": "HUB_UNREACHABLE"} {
+		if _, err := passTo(t, hubAt(t, address, nil), method, "[]"); fault.ReasonOf(err) != reason {
+			t.Errorf("%s that the hub took: %v", method, err)
+		}
+	}
+	_ = l.Close()
+	<-taken
+	for _, method := range []string{"PATCH", "DELETE", "GET"} {
+		if _, err := passTo(t, hubAt(t, address, nil), method, "[]"); fault.ReasonOf(err) != "HUB_UNREACHABLE" {
+			t.Errorf("%s that nobody took: %v", method, err)
+		}
+	}
+}
+
+// A hub that never answers holds up nobody for longer than the request's patience.
+func TestHubThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	h := hubAt(t, "http://"+l.Addr().String(), nil)
+	w := httptest.NewRecorder()
+	began := time.Now()
+	err = h.pass(w, httptest.NewRequest("GET", "/v2/images", nil), call{patience: 50 * time.Millisecond, fallback: true})
+	if fault.ReasonOf(err) != "HUB_UNREACHABLE" || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if err := h.ready(true); err == nil {
+		t.Error("it is asked again at once for what the site can answer")
+	}
+	if err := h.ready(false); err != nil {
+		t.Errorf("it is not asked for what only it can answer: %v", err)
+	}
+}
+
+// Requests beyond the limit are refused, not queued.
+func TestPassesAreLimited(t *testing.T) {
+	t.Parallel()
+	h := hubAt(t, "http://127.0.0.1:1", nil)
+	for range passes {
+		h.slots <- struct{}{}
+	}
+	if _, err := passTo(t, h, "GET", ""); fault.ReasonOf(err) != "TOO_MANY_REQUESTS" {
+		t.Errorf("one too many: %v", err)
+	}
+}
