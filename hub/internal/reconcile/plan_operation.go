@@ -315,6 +315,22 @@ func (p *planner) planImporting() {
 		for _, s := range p.stores() { // what other operations left behind
 			p.decide(p.replicas[s])
 		}
+		p.endCopies()
+	}
+}
+
+// endCopies ends the copies of an image that has lost its data: retries of an import that was undone.
+func (p *planner) endCopies() {
+	for _, o := range p.ops {
+		if o.Kind != storev1.OperationKind_OPERATION_KIND_COPY || o.State != running {
+			continue
+		}
+		for _, part := range o.Stores {
+			p.cancelPart(part)
+		}
+		p.end(o, failed, &storev1.OperationError{
+			Code: codeOf(fault.Precondition), Reason: "NOT_ACTIVE", Message: "the import has failed; there is nothing to copy",
+		})
 	}
 }
 

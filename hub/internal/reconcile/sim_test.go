@@ -390,7 +390,8 @@ func (s *sim) rest(t *rapid.T) {
 	}
 	for _, o := range s.records.Operations() {
 		if o.State == storev1.OperationState_OPERATION_STATE_RUNNING {
-			t.Fatalf("operation never ends: %v", o)
+			img, _ := s.records.Image(image.ID(o.ImageId))
+			t.Fatalf("operation never ends: %v\n%v\n%v", o, img, must(s.records.Replicas(image.ID(o.ImageId))))
 		}
 	}
 	for _, id := range s.images {
