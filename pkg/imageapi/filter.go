@@ -55,8 +55,11 @@ func parseFilter(key, value string) (filter, error) {
 		return func(img *Image) bool { return value != "" && get(img) == value }, nil
 	}
 	if get := flags[key]; get != nil {
+		if key == "os_hidden" {
+			value = strings.ToLower(value)
+		}
 		if value != "true" && value != "false" {
-			return nil, badQuery("Invalid value '%s' for '%s' filter. Valid values are case sensitive \"true\" or \"false\".", clip(value), key)
+			return nil, badQuery("Invalid value '%s' for '%s' filter. Valid values are 'true' or 'false'.", clip(value), key)
 		}
 		want := value == "true"
 		return func(img *Image) bool { return get(img) == want }, nil

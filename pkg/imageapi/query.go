@@ -67,7 +67,7 @@ func parseQuery(raw string) (*query, error) {
 	for _, p := range pairs {
 		switch p.key {
 		case "tag":
-			q.tags = append(q.tags, p.value)
+			q.tags = append(q.tags, strings.TrimSpace(p.value))
 		case "sort_key":
 			s.keys = append(s.keys, strings.TrimSpace(p.value))
 		case "sort_dir":
