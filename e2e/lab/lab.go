@@ -36,7 +36,9 @@ type Lab struct {
 	api     string
 	link    string
 	metrics string
+	image   string // address of the Image API
 	flags   []string
+	extra   map[string]string // by site: what its agent's configuration has besides
 }
 
 // New starts a lab. Without ATOLL_TEST_CEPH_DIR and ATOLL_TEST_BIN, which e2e/ci/test.sh sets, the test is skipped; with
@@ -44,8 +46,21 @@ type Lab struct {
 // the pools is removed.
 func New(t *testing.T, hubFlags ...string) *Lab {
 	t.Helper()
+	return newLab(t, setup{image: freeAddress(t), flags: hubFlags})
+}
+
+// setup is what labs differ in.
+type setup struct {
+	image string            // address of the Image API
+	flags []string          // of the hub, besides
+	token func() string     // vouches for the lab's own requests; nil: nobody needs to
+	extra map[string]string // by site: what its agent's configuration has besides
+}
+
+func newLab(t *testing.T, s setup) *Lab {
+	t.Helper()
 	l := &Lab{
-		T: t, Dir: t.TempDir(), Agents: map[string]*Process{}, flags: hubFlags,
+		T: t, Dir: t.TempDir(), Agents: map[string]*Process{}, flags: s.flags, image: s.image, extra: s.extra,
 		ceph: os.Getenv("ATOLL_TEST_CEPH_DIR"), bin: os.Getenv("ATOLL_TEST_BIN"),
 	}
 	if l.ceph == "" || l.bin == "" {
@@ -60,7 +75,11 @@ func New(t *testing.T, hubFlags ...string) *Lab {
 	}
 	l.api, l.link, l.metrics = freeAddress(t), freeAddress(t), freeAddress(t)
 	var err error
-	if l.Client, err = client.New(l.api, client.Options{}); err != nil {
+	options := client.Options{}
+	if s.token != nil {
+		options.Tokens = source(s.token)
+	}
+	if l.Client, err = client.New(l.api, options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Client.Close() })
@@ -75,6 +94,12 @@ func New(t *testing.T, hubFlags ...string) *Lab {
 	}
 	return l
 }
+
+// source is a source of tokens for the client.
+type source func() string
+
+// Token returns a token.
+func (s source) Token(context.Context, string) (string, error) { return s(), nil }
 
 // freeAddress returns a loopback address that nobody listens on now.
 func freeAddress(t *testing.T) string {
@@ -92,7 +117,7 @@ func (l *Lab) StartHub() {
 	l.T.Helper()
 	args := append([]string{
 		"--data-dir", filepath.Join(l.Dir, "hub"), "--grpc-addr", l.api, "--link-addr", l.link,
-		"--frames-addr", "127.0.0.1:0", "--metrics-addr", l.metrics,
+		"--frames-addr", "127.0.0.1:0", "--metrics-addr", l.metrics, "--image-addr", l.image,
 	}, l.flags...)
 	l.Hub = start(l.T, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
 	Eventually(l.T, time.Minute, "the hub answers", func() error {
@@ -126,7 +151,7 @@ stores:
     pool: %s
 `, site, l.link, get("frames", "unix:"+filepath.Join(l.Dir, "hub", "frames.sock")), l.State(site), site,
 		get("ceph_conf", l.Conf(site)), get("user", "atoll"), get("pool", "images"))
-	if err := os.WriteFile(l.config(site), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(l.config(site), []byte(text+l.extra[site]), 0o600); err != nil {
 		l.T.Fatal(err)
 	}
 }
