@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 # Tests of the cgo driver and of the whole system find their clusters through these.
 #   ATOLL_TEST_CEPH_CONF  ceph.conf of one cluster, admin key beside it, pool "images"
 #   ATOLL_TEST_CEPH_DIR   directory with the clusters central, dcn0 and dcn1
+#   ATOLL_TEST_KEYSTONE_DIR  what e2e/lab/keystone.sh has made
 #   ATOLL_TEST_BIN        directory with the built programs
 export ATOLL_TEST_BIN=$PWD/.build/bin
 
@@ -14,6 +15,7 @@ tags=$(make -s ceph-tags)
 headers=no
 [[ -e /usr/include/rbd/librbd.h ]] && headers=yes
 lab=
+keystone=
 missing=()
 
 stop_lab() {
@@ -21,6 +23,9 @@ stop_lab() {
 	trap - EXIT INT TERM
 	if [[ -n $lab ]]; then
 		e2e/lab/ceph.sh down "$lab" >&2 || code=1
+	fi
+	if [[ -n $keystone ]]; then
+		e2e/lab/keystone.sh down "$keystone" >&2 || code=1
 	fi
 	exit "$code"
 }
@@ -38,6 +43,21 @@ start_lab() {
 	e2e/lab/ceph.sh up "$lab" central dcn0 dcn1 >&2
 	export ATOLL_TEST_CEPH_DIR=$lab
 	export ATOLL_TEST_CEPH_CONF=$lab/central/ceph.conf
+}
+
+# start_keystone starts Keystone for the tests of the Image API, which need it and the clients of OpenStack.
+start_keystone() {
+	local need=() tool
+	for tool in keystone-manage uwsgi_python3 curl jq glance openstack; do
+		command -v "$tool" >/dev/null || need+=("$tool")
+	done
+	if ((${#need[@]})); then
+		missing+=("the Image API with real clients (needs ${need[*]})")
+		return
+	fi
+	keystone=$(mktemp -d "$PWD/.build/tmp/keystone.XXXXXX")
+	e2e/lab/keystone.sh up "$keystone" >&2
+	export ATOLL_TEST_KEYSTONE_DIR=$keystone
 }
 
 # can_run PART says whether real Ceph tests can run here, and remembers that PART did not.
@@ -88,8 +108,9 @@ conformance() {
 scenarios() {
 	can_run 'scenarios on real Ceph' || return 0
 	start_lab
+	start_keystone
 	note "scenarios on three real clusters"
-	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 20m ./e2e/scenarios/...
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 30m ./e2e/scenarios/...
 }
 
 (($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios ..." >&2; exit 2; }

@@ -17,7 +17,7 @@ usage() {
 		  STORE=file        the same story on sparse files, without root
 		  IMAGE_MB=2048     size of the disk image
 		  DEMO_DIR=.demo    where everything is kept
-		  DEMO_PORT=9393    first of the hub's four ports
+		  DEMO_PORT=9393    first of the hub's five ports
 	USAGE
 }
 
@@ -56,6 +56,7 @@ main() {
 	step "Read it back from every store, without Atoll's code" compare
 	step 'Start it at dcn0, copy-on-write' boot
 	step 'Delete the copy at dcn1' delete_copy
+	step 'The same through the Image API, with the command of OpenStack' openstack_list
 	what_next
 }
 

@@ -11,17 +11,28 @@ demo=${DEMO_DIR:-$repo/.demo}
 store_kind=${STORE:-ceph}
 sites=(central dcn0 dcn1)
 bin=$repo/.build/bin
-# The hub takes four ports from here on: API, agents' link, frames, metrics.
+# The hub takes five ports from here on: gRPC, agents' link, frames, metrics, Image API.
 first_port=${DEMO_PORT:-9393}
 api=127.0.0.1:$first_port
 link=127.0.0.1:$((first_port + 1))
 frames=127.0.0.1:$((first_port + 2))
 metrics=127.0.0.1:$((first_port + 3))
+image_api=127.0.0.1:$((first_port + 4))
 
 # shown DIR prints a path as short as it can be told.
 shown() { printf '%s' "${1#"$PWD"/}"; }
 
 ctl() { "$bin/atollctl" --hub "$api" "$@"; }
+
+# What the glance command needs to know. Without authentication any token will do; told the version, it asks nothing else.
+glance_options="--os-image-url http://$image_api --os-auth-token any --os-image-api-version 2"
+
+# glance_cli ARGS... runs the glance command. It takes an open standard input for image data.
+glance_cli() {
+	local -a options
+	read -r -a options <<<"$glance_options"
+	PYTHONWARNINGS=ignore timeout -k 5 60 glance "${options[@]}" "$@" <&-
+}
 
 ceph_conf() { printf '%s/ceph/%s/ceph.conf' "$demo" "$1"; }
 
@@ -47,7 +58,8 @@ service_stop() { service "$1" process_stop 20; }
 
 hub_start() {
 	process_start "$demo/run/hub.pid" "$demo/log/hub.log" "$bin/atoll-hub" --data-dir "$demo/hub" --central-store central \
-		--grpc-addr "$api" --link-addr "$link" --frames-addr "$frames" --metrics-addr "$metrics" --staging-limit 8GiB
+		--grpc-addr "$api" --link-addr "$link" --frames-addr "$frames" --metrics-addr "$metrics" \
+		--image-addr "$image_api" --staging-limit 8GiB
 }
 
 # agent_config SITE writes the agent's configuration. The central agent stands beside the hub and moves data over its

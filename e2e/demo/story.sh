@@ -99,7 +99,7 @@ hub() {
 	: >"$step_log"
 	hub_start
 	await hub ctl --timeout 2s site list
-	printf '   user API on %s, agents on %s\n' "$api" "$link"
+	printf '   gRPC API on %s, Image API on %s, agents on %s\n' "$api" "$image_api" "$link"
 }
 
 store_healthy() { [[ $(ctl store show "$1" -o yaml) == *'healthy: true'* ]]; }
@@ -276,6 +276,16 @@ delete_copy() {
 	printf '   gone from dcn1; still in: %s\n' "$(ctl image show "$name" -o yaml | sed -n '/^stores:/,/^[^- ]/s/^ *- *//p' | paste -sd ' ')"
 }
 
+openstack_list() {
+	step_log=$demo/log/hub.log
+	if ! have glance; then
+		echo '   skipped: glance is not installed (Debian package python3-glanceclient)'
+		return
+	fi
+	printf '   $ glance %s image-list --include-stores\n' "$glance_options"
+	glance_cli image-list --include-stores | indent
+}
+
 what_next() {
 	local a again='make demo            '
 	a=$(shown "$bin/atollctl")
@@ -290,6 +300,7 @@ what_next() {
 		   $a operation list                      # what has been asked for so far
 		   $a site list                           # the sites, their agents and certificates
 		   $a image import FILE --name NAME --all-stores
+		   glance $glance_options image-show $uuid
 	NEXT
 	if [[ $store_kind == ceph ]]; then
 		cat <<-NEXT
