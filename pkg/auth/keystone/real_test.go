@@ -21,7 +21,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
-// lab is a running Keystone that e2e/lab/keystone.sh made, in the directory that ATOLL_TEST_KEYSTONE names.
+// lab is a running Keystone that e2e/lab/keystone.sh made, in the directory that ATOLL_TEST_KEYSTONE_DIR names.
 type lab struct {
 	t   *testing.T
 	dir string
@@ -30,9 +30,9 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	dir := os.Getenv("ATOLL_TEST_KEYSTONE")
+	dir := os.Getenv("ATOLL_TEST_KEYSTONE_DIR")
 	if dir == "" {
-		t.Skip("ATOLL_TEST_KEYSTONE does not name the directory of a Keystone")
+		t.Skip("ATOLL_TEST_KEYSTONE_DIR does not name the directory of a Keystone")
 	}
 	l := &lab{t: t, dir: dir}
 	own := l.rc("glance")
