@@ -8,10 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	"github.com/atoll-dcn/atoll/pkg/policy"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -264,4 +267,23 @@ func TestOSSN0057RecordsAreBounded(t *testing.T) {
 	a.create("bob", `{}`) // counted by project
 	a.records.Put(catalog.ImageKey(image.ID(ids[0])), nil)
 	a.create("alice", `{}`)
+}
+
+func TestOSSN0057RequestsAreLimited(t *testing.T) {
+	a := defaultAPI(t)
+	rt := imageapi.NewRouter()
+	a.server.Routes(rt)
+	still := func() time.Time { return start }
+	a.Handler = rt.Serve(imageapi.Options{Verifier: names{}, Limit: auth.NewLimiter(1, 5, still).Allow})
+	for range 5 {
+		a.want(http.StatusCreated, "alice", "POST", "/v2/images", `{}`)
+	}
+	before := a.records.Commits()
+	if w := a.want(http.StatusTooManyRequests, "alice", "POST", "/v2/images", `{}`); w.Header().Get("Retry-After") == "" {
+		t.Errorf("no Retry-After in %v", w.Header())
+	}
+	if a.records.Commits() != before {
+		t.Error("a refused create was stored")
+	}
+	a.want(http.StatusCreated, "bob", "POST", "/v2/images", `{}`) // limited by user
 }
