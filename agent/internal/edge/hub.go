@@ -162,13 +162,13 @@ func (h *hub) failed(r *http.Request, a *attempt, slow bool) error {
 		h.log.Warn("hub's Image API not reachable", "error", a.err)
 	}
 	if sent && r.Method != http.MethodGet {
-		return fault.Wrap(a.err, fault.Timeout, "HUB_SILENT", "the hub has not answered; it may have carried out the request")
+		return fault.Wrap(a.err, fault.Timeout, "OUTCOME_UNKNOWN", "the hub has not answered; it may have carried out the request")
 	}
 	return unreachable(a.err)
 }
 
 func unreachable(err error) error {
-	return fault.Wrap(err, fault.Unavailable, "HUB_UNREACHABLE", "this site cannot reach the hub, and cannot answer by itself; try again later")
+	return fault.Wrap(err, fault.Unavailable, "HUB_AWAY", "this site cannot reach the hub, and cannot answer by itself; try again later")
 }
 
 // ready returns an error while it is of no use to ask the hub.

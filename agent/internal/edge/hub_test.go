@@ -52,7 +52,7 @@ func TestHubWithTLS(t *testing.T) {
 	if code, err := passTo(t, h, "POST", "{}"); err != nil || code != http.StatusAccepted {
 		t.Errorf("%d, %v", code, err)
 	}
-	if _, err := passTo(t, hubAt(t, server.URL, nil), "POST", "{}"); fault.ReasonOf(err) != "HUB_UNREACHABLE" {
+	if _, err := passTo(t, hubAt(t, server.URL, nil), "POST", "{}"); fault.ReasonOf(err) != "HUB_AWAY" {
 		t.Errorf("a certificate that nobody vouches for: %v", err)
 	}
 }
@@ -79,7 +79,7 @@ func TestWhatWasSent(t *testing.T) {
 		}
 	}()
 	address := "http://" + l.Addr().String()
-	for method, reason := range map[string]string{"PATCH": "HUB_SILENT", "DELETE": "HUB_SILENT", "GET": "HUB_UNREACHABLE"} {
+	for method, reason := range map[string]string{"PATCH": "OUTCOME_UNKNOWN", "DELETE": "OUTCOME_UNKNOWN", "GET": "HUB_AWAY"} {
 		if _, err := passTo(t, hubAt(t, address, nil), method, "[]"); fault.ReasonOf(err) != reason {
 			t.Errorf("%s that the hub took: %v", method, err)
 		}
@@ -87,7 +87,7 @@ func TestWhatWasSent(t *testing.T) {
 	_ = l.Close()
 	<-taken
 	for _, method := range []string{"PATCH", "DELETE", "GET"} {
-		if _, err := passTo(t, hubAt(t, address, nil), method, "[]"); fault.ReasonOf(err) != "HUB_UNREACHABLE" {
+		if _, err := passTo(t, hubAt(t, address, nil), method, "[]"); fault.ReasonOf(err) != "HUB_AWAY" {
 			t.Errorf("%s that nobody took: %v", method, err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestHubThatNeverAnswers(t *testing.T) {
 	w := httptest.NewRecorder()
 	began := time.Now()
 	err = h.pass(w, httptest.NewRequest("GET", "/v2/images", nil), call{patience: 50 * time.Millisecond, fallback: true})
-	if fault.ReasonOf(err) != "HUB_UNREACHABLE" || time.Since(began) > 5*time.Second {
+	if fault.ReasonOf(err) != "HUB_AWAY" || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	if err := h.ready(true); err == nil {

@@ -136,7 +136,7 @@ func TestHubRefusesConnections(t *testing.T) {
 			t.Errorf("%s: %+v", method, a)
 		}
 	}
-	if err := s.server.hub.ready(false); fault.ReasonOf(err) != "HUB_UNREACHABLE" {
+	if err := s.server.hub.ready(false); fault.ReasonOf(err) != "HUB_AWAY" {
 		t.Errorf("right after a failure: %v", err)
 	}
 	s.pass(quiet)
