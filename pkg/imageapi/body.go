@@ -161,8 +161,10 @@ func CheckText(field, s string) error {
 }
 
 // clip bounds what of a bad value is repeated in an error.
-func clip(s string) string {
-	const most = 64
+func clip(s string) string { return clipTo(s, 64) }
+
+// clipTo bounds s to most bytes without cutting a character.
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
+// logged is how many bytes of a path are logged.
+const logged = 256
+
 // exchange is one request being answered.
 type exchange struct {
 	http.ResponseWriter
@@ -48,9 +51,9 @@ func (e *exchange) Write(b []byte) (int, error) {
 func (e *exchange) fail(r *http.Request, err error) {
 	switch fault.ClassOf(err) {
 	case fault.Internal, fault.Corrupt:
-		e.service.log.Error("request failed", "request", e.id, "method", r.Method, "path", r.URL.Path, "error", err)
+		e.service.log.Error("request failed", "request", e.id, "method", r.Method, "path", clipTo(r.URL.Path, logged), "error", err)
 	case fault.Unavailable, fault.Timeout:
-		e.service.log.Warn("request failed", "request", e.id, "method", r.Method, "path", r.URL.Path, "error", err)
+		e.service.log.Warn("request failed", "request", e.id, "method", r.Method, "path", clipTo(r.URL.Path, logged), "error", err)
 	default:
 		e.service.log.Debug("request refused", "request", e.id, "reason", fault.ReasonOf(err), "error", err)
 	}
@@ -77,7 +80,7 @@ func (e *exchange) end(r *http.Request) {
 		if e.caller != nil {
 			user, project = e.caller.UserID, e.caller.ProjectID
 		}
-		log.Info("request", "request", e.id, "method", r.Method, "path", r.URL.Path, "status", code,
+		log.Info("request", "request", e.id, "method", r.Method, "path", clipTo(r.URL.Path, logged), "status", code,
 			"bytes", e.bytes, "took", took, "user", user, "project", project)
 	}
 	if problem != nil && e.cut(problem) {
@@ -90,7 +93,7 @@ func (e *exchange) panicked(r *http.Request, problem any) {
 	if err, ok := problem.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		return
 	}
-	e.service.log.Error("handler panicked", "request", e.id, "method", r.Method, "path", r.URL.Path,
+	e.service.log.Error("handler panicked", "request", e.id, "method", r.Method, "path", clipTo(r.URL.Path, logged),
 		"panic", fmt.Sprint(problem), "stack", string(debug.Stack()))
 	if e.code == 0 {
 		writeError(e, r, fault.New(fault.Internal, "PANIC", "the handler panicked"))

@@ -140,7 +140,7 @@ func TestFilters(t *testing.T) {
 		"min_ram_min=1":                              "1",
 		"min_disk_max=6":                             "4 2 1",
 		"tag=x":                                      "2 1",
-		"tag=x&tag=+y":                                "1",
+		"tag=x&tag=+y":                               "1",
 		"tag=z":                                      "",
 		"protected=true":                             "2",
 		"protected=false":                            "4 3 1",
