@@ -105,11 +105,14 @@ func TestStageAndImport(t *testing.T) {
 	for _, flags := range []string{"--name m", "--id " + debian, "--tag t", "--visibility public"} {
 		atollctl(t, h, exitUsage, append([]string{"image", "import", "--staged", "n"}, strings.Fields(flags)...)...)
 	}
-	h.Script(clienttest.Step{Do: clienttest.FailAll(14, "NO_SPACE", "the pool is full")}, clienttest.Step{Do: func(op *hubv1.Operation) {
-		h.Images[debian].Status = hubv1.ImageStatus_IMAGE_STATUS_UPLOADING
+	h.Script(clienttest.Step{Do: func(op *hubv1.Operation) {
+		for _, s := range op.GetStores() {
+			clienttest.FailStore(s.GetStoreId(), "NO_SPACE", "the pool is full")(op)
+		}
+		clienttest.FailAll(8, "NO_SPACE", "the pool is full")(op)
 	}})
-	atollctl(t, h, exitFailed, "image", "import", "--staged", "n", "--all-stores")
-	h.Change(func() { h.Images[debian].Status = hubv1.ImageStatus_IMAGE_STATUS_UPLOADING })
+	r = atollctl(t, h, exitFailed, "image", "import", "--staged", "n", "--all-stores")
+	has(t, r.err.String(), "the data is still staged; repeat with: atollctl image import --staged "+debian)
 	h.Script()
 	r = atollctl(t, h, exitOK, "image", "import", "--staged", "n", "--all-stores")
 	has(t, r.out.String(), "status         active", "rbd://f-dcn1/images/"+debian+"/snap")

@@ -50,6 +50,7 @@ type Hub struct {
 	faults  map[string][]error
 	gates   map[string]<-chan struct{}
 	script  []Step
+	staged  map[string]bool   // images whose staged data is being imported
 	steps   map[string][]Step // what is still ahead of an operation
 	cutter  *cutter
 }
@@ -74,7 +75,7 @@ func StartTLS(tb testing.TB, conf *tls.Config) *Hub {
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
 		Members: map[string][]*hubv1.Member{}, Adopted: map[string]*hubv1.AdoptLocationRequest{},
 		Aborted: map[string]bool{}, Called: map[string]int{}, changed: make(chan struct{}), faults: map[string][]error{},
-		gates: map[string]<-chan struct{}{}, steps: map[string][]Step{},
+		gates: map[string]<-chan struct{}{}, staged: map[string]bool{}, steps: map[string][]Step{},
 	}
 	for _, id := range []string{"central", "dcn0", "dcn1"} {
 		h.Stores[id] = &hubv1.Store{

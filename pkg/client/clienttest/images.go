@@ -128,6 +128,7 @@ func (s images) ImportImage(_ context.Context, req *hubv1.ImportImageRequest) (r
 			err = fault.New(fault.Precondition, "NOT_STAGED", "image %s has no staged data", req.GetId())
 			return
 		}
+		s.h.staged[req.GetId()] = req.GetStaged()
 		op, err = s.h.beginImport(req.GetId(), req.GetTarget())
 		res = &hubv1.ImportImageResponse{Operation: op}
 	})

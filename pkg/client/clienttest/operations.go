@@ -199,9 +199,13 @@ func (h *Hub) end(op *hubv1.Operation) {
 			}
 		}
 		slices.Sort(img.GetStores())
-		img.Status = hubv1.ImageStatus_IMAGE_STATUS_QUEUED
-		if len(img.GetStores()) > 0 {
+		switch {
+		case len(img.GetStores()) > 0:
 			img.Status = hubv1.ImageStatus_IMAGE_STATUS_ACTIVE
+		case h.staged[img.GetId()]:
+			img.Status = hubv1.ImageStatus_IMAGE_STATUS_UPLOADING
+		default:
+			img.Status = hubv1.ImageStatus_IMAGE_STATUS_QUEUED
 		}
 	case hubv1.OperationKind_OPERATION_KIND_DELETE_REPLICA:
 		if succeeded {

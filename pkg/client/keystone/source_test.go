@@ -152,7 +152,8 @@ func TestCredentials(t *testing.T) {
 	}{
 		{
 			"openrc", "OS_USERNAME=alice OS_PASSWORD=pw OS_PROJECT_NAME=demo OS_USER_DOMAIN_NAME=Users OS_PROJECT_DOMAIN_ID=projects",
-			[]string{`"name":"alice"`, `"domain":{"name":"Users"}`, `"project":{"domain":{"id":"projects"},"name":"demo"}`}, "",
+			[]string{`"name":"alice"`, `"domain":{"name":"Users"}`, `"project":{"domain":{"id":"projects"},"name":"demo"}`},
+			"",
 		},
 		{"one domain", "OS_USERNAME=alice OS_PASSWORD=pw OS_PROJECT_NAME=demo", []string{`"domain":{"id":"default"},"name":"alice"`}, ""},
 		{"ids", "OS_USER_ID=u OS_USERNAME=alice OS_PASSWORD=pw OS_PROJECT_ID=p", []string{`"user":{"id":"u"`, `"project":{"id":"p"}`}, ""},
@@ -160,11 +161,13 @@ func TestCredentials(t *testing.T) {
 		{"trust", "OS_USERNAME=alice OS_PASSWORD=pw OS_TRUST_ID=t", []string{`"OS-TRUST:trust":{"id":"t"}`}, ""},
 		{
 			"application credential", "OS_APPLICATION_CREDENTIAL_ID=ac OS_APPLICATION_CREDENTIAL_SECRET=s OS_USERNAME=alice OS_PROJECT_NAME=demo",
-			[]string{`"application_credential":{"id":"ac","secret":"s"}`}, "",
+			[]string{`"application_credential":{"id":"ac","secret":"s"}`},
+			"",
 		},
 		{
 			"named application credential", "OS_APPLICATION_CREDENTIAL_NAME=ac OS_APPLICATION_CREDENTIAL_SECRET=s OS_USERNAME=alice OS_USER_DOMAIN_ID=d",
-			[]string{`"name":"ac"`, `"user":{"domain":{"id":"d"},"name":"alice"}`}, "",
+			[]string{`"name":"ac"`, `"user":{"domain":{"id":"d"},"name":"alice"}`},
+			"",
 		},
 		{"token for a project", "OS_TOKEN=old OS_PROJECT_ID=p", []string{`"token":{"id":"old"}`, `"project":{"id":"p"}`}, ""},
 		{"no password", "OS_USERNAME=alice", nil, "a password"},
