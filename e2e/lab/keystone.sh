@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/process.sh"
 
 region=RegionOne
-start_seconds=${LAB_START_SECONDS:-60}
+start_seconds=${LAB_START_SECONDS:-180}
 token_seconds=${LAB_TOKEN_SECONDS:-3600}
 
 usage() {
@@ -30,7 +30,7 @@ usage() {
 
 		  LAB_KEYSTONE_PORT=5000        the port of a new Keystone (default: a free one)
 		  LAB_TOKEN_SECONDS=3600        how long tokens of a new Keystone live
-		  LAB_START_SECONDS=60          how long it may take to answer
+		  LAB_START_SECONDS=180         how long each step of a start may take
 	USAGE
 }
 
@@ -84,7 +84,10 @@ write_conf() {
 manage() {
 	local dir=$1
 	shift
-	timeout -k 5 60 keystone-manage --config-file "$dir/keystone.conf" "$@" >>"$dir/log/manage.out" 2>&1
+	timeout -k 5 "$start_seconds" keystone-manage --config-file "$dir/keystone.conf" "$@" >>"$dir/log/manage.out" 2>&1 || {
+		printf 'keystone.sh: "keystone-manage %s" ended with %s\n' "$1" $? >&2
+		return 1
+	}
 }
 
 write_rc() {
