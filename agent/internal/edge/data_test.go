@@ -87,7 +87,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 	<-gate.Entered()
 	cancel()
-	if _, err := r.Read(make([]byte, 10)); !errors.Is(err, context.Canceled) {
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, context.Canceled) {
 		t.Errorf("read: %v", err)
 	}
 	if err := r.Close(); err != nil {
@@ -138,10 +138,11 @@ func TestReadFails(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	s.pool.Fail(rbdtest.OpReadAt, 1, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "away"))
+	s.pool.Fail(rbdtest.OpReadAt, window, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "away"))
 	if a := s.get(path1 + "/file"); a.code != 503 {
 		t.Errorf("a failure at once: %d", a.code)
 	}
+	s.pool.Clear()
 	s.pool.Pass(rbdtest.OpReadAt, 4)
 	s.pool.Fail(rbdtest.OpReadAt, 1, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "away"))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path1+"/file", nil)
