@@ -37,6 +37,9 @@ func newHTTPServer(handler http.Handler, logger *log.Logger, patience time.Durat
 			var body *flowBody
 			if r.Body != nil && r.Body != http.NoBody {
 				body = &flowBody{ReadCloser: r.Body, control: control, patience: patience, left: patience}
+				// A copy: from the type of the body in its own request the server knows that one which the client was not
+				// asked to send, or a large one, need not be read to its end before it answers.
+				r = r.WithContext(r.Context())
 				r.Body = body
 			}
 			out := &flowWriter{ResponseWriter: w, control: control, patience: patience, body: body}

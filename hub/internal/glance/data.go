@@ -37,11 +37,11 @@ type Directory interface {
 	Transfer(id image.SiteID, img image.ID, store image.StoreID) (session.Transfer, bool)
 }
 
-// Regions finds the Image API of other regions.
+// Regions finds services in other regions. It is *keystone.Verifier.
 type Regions interface {
-	// Endpoint returns the URL of the Image API in a region as the service catalog of the token's owner says; iface is
+	// Endpoint returns the URL of a type of service in a region as the service catalog of the token's owner says; iface is
 	// "public", "internal" or "admin". NotFound when the catalog has none. It may block on the network until ctx ends.
-	Endpoint(ctx context.Context, token, region, iface string) (string, error)
+	Endpoint(ctx context.Context, token, service, iface, region string) (string, error)
 }
 
 // dataRoutes adds what moves data, and what tells how far that is.

@@ -47,8 +47,10 @@ func (s *Server) putFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	in.Image, in.Target, in.Direct = img.ID, catalog.Target{Stores: []string{string(store)}}, true
-	op, err := s.Importer.Store(r.Context(), in, newBody(w, r))
+	data := newBody(w, r)
+	op, err := s.Importer.Store(r.Context(), in, data)
 	if err != nil {
+		data.leave(w)
 		s.awaitUndone(r.Context(), img.ID)
 		return uploadError(err)
 	}
@@ -76,7 +78,9 @@ func (s *Server) stage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	in.Image = img.ID
-	if _, err := s.Importer.Stage(r.Context(), in, newBody(w, r)); err != nil {
+	data := newBody(w, r)
+	if _, err := s.Importer.Stage(r.Context(), in, data); err != nil {
+		data.leave(w)
 		s.awaitUndone(r.Context(), img.ID)
 		return uploadError(err)
 	}

@@ -13,20 +13,31 @@ import (
 
 // body is the body of a request as the importer reads it.
 type body struct {
-	from io.Reader
-	conn *http.ResponseController
+	from  io.Reader
+	conn  *http.ResponseController
+	ended bool
 }
 
 func newBody(w http.ResponseWriter, r *http.Request) *body {
 	return &body{from: r.Body, conn: http.NewResponseController(w)}
 }
 
+// leave says that nobody reads the rest of the body, so that the answer need not wait for it.
+func (b *body) leave(w http.ResponseWriter) {
+	if !b.ended {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 // Read returns io.EOF only when all of the body has come.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	switch {
-	case err == nil || err == io.EOF: //nolint:errorlint // anything around an EOF tells of a body that was cut
-		return n, err
+	case err == nil:
+		return n, nil
+	case err == io.EOF: //nolint:errorlint // anything around an EOF tells of a body that was cut
+		b.ended = true
+		return n, io.EOF
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fault.Wrap(err, fault.Invalid, "UPLOAD_SLOW", "the data did not arrive in time")
 		return n, imageapi.Status(err, http.StatusRequestTimeout)

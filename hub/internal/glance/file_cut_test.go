@@ -120,7 +120,7 @@ func TestDeleteDuringSilentUpload(t *testing.T) {
 				if code := h.status(conn); code != http.StatusGone {
 					t.Fatalf("got %d", code)
 				}
-				if took := time.Since(begin); took > 10*time.Second {
+				if took := time.Since(begin); took > 4*time.Second {
 					t.Fatalf("the answer took %s", took)
 				}
 				h.wantNoData(id)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
@@ -232,8 +233,8 @@ func TestDownload(t *testing.T) {
 // What the hub has dropped is fetched from a store.
 func TestDownloadFromStore(t *testing.T) {
 	t.Parallel()
-	h := newHub(t)
-	data := random(20 << 20)
+	h := newHub(t, func(o *options) { o.staging = staging.MinLimit })
+	data := random(9 << 20)
 	id := h.upload(data)
 	h.pushOut()
 	if r := h.want(http.StatusOK, "GET", path(id, "file"), nil); !bytes.Equal(r.body, data) {
@@ -244,8 +245,8 @@ func TestDownloadFromStore(t *testing.T) {
 // When no store can be asked for what the hub has dropped the answer comes at once.
 func TestDownloadNoStoreReady(t *testing.T) {
 	t.Parallel()
-	h := newHub(t)
-	id := h.upload(random(20 << 20))
+	h := newHub(t, func(o *options) { o.staging = staging.MinLimit })
+	id := h.upload(random(9 << 20))
 	h.pushOut()
 	h.sites.change("central", func(s *fakeSite) { s.healthy = false })
 	begin := time.Now()
@@ -259,7 +260,7 @@ func TestDownloadNoStoreReady(t *testing.T) {
 func (h *hub) pushOut() {
 	h.t.Helper()
 	for range 4 {
-		h.upload(random(18 << 20))
+		h.upload(random(staging.MinLimit / 4))
 	}
 }
 

@@ -53,7 +53,8 @@ type options struct {
 	regions  Regions
 	verifier auth.Verifier
 	importer importer.Config
-	paused   bool // fetches do not begin
+	paused   bool  // fetches do not begin
+	staging  int64 // limit of the staging area
 }
 
 func newHub(t *testing.T, set ...func(*options)) *hub {
@@ -61,7 +62,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	o := options{
 		limits:   catalog.DefaultLimits(),
 		settings: Settings{DeleteWait: 5 * time.Second, UploadWait: 5 * time.Second},
-		verifier: names{},
+		verifier: names{}, staging: 64 << 20,
 	}
 	for _, s := range set {
 		s(&o)
@@ -78,7 +79,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 		}
 	}
 	var err error
-	h.area, err = staging.Open(staging.Options{Dir: t.TempDir(), Limit: 64 << 20, Retention: time.Hour})
+	h.area, err = staging.Open(staging.Options{Dir: t.TempDir(), Limit: o.staging, Retention: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (s *Server) beginRegion(r *http.Request, req importRequest, in catalog.Impo
 	token := r.Header.Get("X-Auth-Token")
 	ctx, cancel := context.WithTimeout(r.Context(), catalogTimeout)
 	defer cancel()
-	endpoint, err := s.Regions.Endpoint(ctx, token, req.region, req.iface)
+	endpoint, err := s.Regions.Endpoint(ctx, token, "image", req.iface, req.region)
 	if fault.Is(err, fault.NotFound) {
 		return fault.BadField("method.glance_region", "your service catalog has no Image API in region %s", quoted(req.region))
 	}

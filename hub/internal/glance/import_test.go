@@ -347,8 +347,8 @@ func (g *region) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Endpoint implements Regions.
-func (g *region) Endpoint(_ context.Context, token, name, iface string) (string, error) {
-	if token != "alice" || name != "far" || iface != "internal" {
+func (g *region) Endpoint(_ context.Context, token, service, iface, name string) (string, error) {
+	if token != "alice" || service != "image" || name != "far" || iface != "internal" {
 		return "", fault.New(fault.NotFound, "NO_ENDPOINT", "no such endpoint")
 	}
 	return g.url, nil
