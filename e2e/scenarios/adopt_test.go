@@ -204,3 +204,22 @@ func TestAdoptSurvivesKills(t *testing.T) {
 		t.Errorf("central holds %s, want %s", got, sum)
 	}
 }
+
+// TestLostStaging takes the staging area away from a hub: manifests come back from the sites that hold copies, so that images
+// can still be verified, copied and downloaded.
+func TestLostStaging(t *testing.T) {
+	l := lab.New(t)
+	data, sum := lab.Data(48<<20, 24)
+	id := l.Import(data, "central")
+	l.Hub.Stop()
+	if err := os.RemoveAll(filepath.Join(l.Dir, "hub", "staging")); err != nil {
+		t.Fatal(err)
+	}
+	l.StartHub()
+	l.Succeeds(l.MustCopy(id, "dcn0", "dcn1"))
+	for _, site := range lab.Sites {
+		if got := l.Sum(site, id); got != sum {
+			t.Errorf("%s holds %s, want %s", site, got, sum)
+		}
+	}
+}

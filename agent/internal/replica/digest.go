@@ -35,7 +35,7 @@ type digestion struct {
 	track *tracker
 	man   *manifest.Manifest
 	stock *buffers
-	sums  [4]hash.Hash
+	sums  []hash.Hash
 }
 
 // piece is one chunk on its way through a digestion.
@@ -49,24 +49,30 @@ type piece struct {
 
 // digest reads all of a copy of at least 1 byte.
 func digest(ctx context.Context, snap rbd.Reader, track *tracker) (*digests, error) {
-	there, err := dataChunks(ctx, snap)
-	if err != nil {
-		return nil, err
-	}
-	size := snap.Size()
-	d := &digestion{
-		snap: snap, track: track, stock: newBuffers(ahead),
-		man:  &manifest.Manifest{Length: size, Chunks: make([]manifest.Digest, manifest.Count(size))},
-		sums: [4]hash.Hash{md5.New(), sha1.New(), sha256.New(), sha512.New()}, //nolint:gosec // see the imports
-	}
-	track.setLength(size)
-	if err := d.run(ctx, there); err != nil {
+	d := newDigestion(snap, track)
+	d.sums = []hash.Hash{md5.New(), sha1.New(), sha256.New(), sha512.New()} //nolint:gosec // see the imports
+	if err := d.run(ctx); err != nil {
 		return nil, err
 	}
 	return &digests{
 		man: d.man, root: d.man.Root(frame.Sum),
 		md5: d.sum(0), sha1: d.sum(1), sha256: d.sum(2), sha512: d.sum(3),
 	}, nil
+}
+
+// describe reads all of a copy of at least 1 byte for its manifest alone.
+func describe(ctx context.Context, snap rbd.Reader) (*manifest.Manifest, error) {
+	d := newDigestion(snap, &tracker{})
+	return d.man, d.run(ctx)
+}
+
+func newDigestion(snap rbd.Reader, track *tracker) *digestion {
+	size := snap.Size()
+	track.setLength(size)
+	return &digestion{
+		snap: snap, track: track, stock: newBuffers(ahead),
+		man: &manifest.Manifest{Length: size, Chunks: make([]manifest.Digest, manifest.Count(size))},
+	}
 }
 
 func (d *digestion) sum(i int) string { return hex.EncodeToString(d.sums[i].Sum(nil)) }
@@ -83,14 +89,18 @@ func dataChunks(ctx context.Context, r rbd.Reader) (*bits, error) {
 	return there, atStore(err)
 }
 
-func (d *digestion) run(ctx context.Context, there *bits) error {
+func (d *digestion) run(ctx context.Context) error {
+	there, err := dataChunks(ctx, d.snap)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	todo, inOrder := make(chan *piece), make(chan *piece, ahead)
 	g.Go(func() error { return d.plan(ctx, there, todo, inOrder) })
 	for range readers {
 		g.Go(func() error { return d.readPieces(ctx, todo) })
 	}
-	var queues [len(d.sums)]chan *piece
+	queues := make([]chan *piece, len(d.sums))
 	for i, h := range d.sums {
 		queues[i] = make(chan *piece, ahead)
 		g.Go(func() error { return d.hash(ctx, h, queues[i]) })
@@ -99,7 +109,7 @@ func (d *digestion) run(ctx context.Context, there *bits) error {
 		for _, q := range queues {
 			defer close(q)
 		}
-		return d.spread(ctx, inOrder, queues[:])
+		return d.spread(ctx, inOrder, queues)
 	})
 	return g.Wait()
 }
@@ -162,6 +172,9 @@ func (d *digestion) spread(ctx context.Context, inOrder <-chan *piece, queues []
 			if err := send(ctx, q, p); err != nil {
 				return err
 			}
+		}
+		if len(queues) == 0 && p.b != nil {
+			d.stock.put(p.b[:cap(p.b)])
 		}
 		d.track.finish(p.i, 0)
 	}

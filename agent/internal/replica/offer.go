@@ -18,7 +18,8 @@ import (
 // offerKey names an offer.
 type offerKey struct {
 	key
-	content image.ID
+	content  image.ID
+	manifest bool // the hub has lost the manifest
 }
 
 // offer is an offer that should be running. Guarded by Manager.mu.
@@ -63,7 +64,7 @@ func parseOffer(o *agentv1.Offer) (offerKey, error) {
 	if err != nil {
 		return offerKey{}, err
 	}
-	return offerKey{key: key{Store: image.StoreID(o.StoreId), Image: id}, content: content}, nil
+	return offerKey{key: key{Store: image.StoreID(o.StoreId), Image: id}, content: content, manifest: o.Manifest}, nil
 }
 
 // runOffer serves an offer until it is no longer listed or ctx ends.
@@ -109,6 +110,9 @@ func (m *Manager) serveOffer(ctx context.Context, k offerKey, log hclog.Logger) 
 	}
 	if image.ID(content) != k.content {
 		return false, fault.New(fault.Precondition, "NAME_TAKEN", "the pool holds another content of this image")
+	}
+	if k.manifest {
+		return false, m.offerManifest(ctx, k, snap, log)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	wanted := make(chan int)

@@ -1,11 +1,16 @@
 package replica
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
 
@@ -95,5 +100,71 @@ func TestOfferOfADamagedCopy(t *testing.T) {
 		case <-deadline:
 			t.Fatal("the sound chunk was not sent")
 		}
+	}
+}
+
+// lost makes the hub forget a content, manifest and all.
+func (h *fakeHub) lost(c *fakeContent) {
+	h.change(func() {
+		delete(h.contents, conA)
+		h.awaited[conA] = manifest.End{Length: c.man.Length, Root: c.root}
+	})
+}
+
+func (s *site) offerManifest(c *fakeContent) {
+	list := offerOf(c)
+	list[0].Manifest = true
+	s.rev++
+	s.m.Apply(&agentv1.Desired{Revision: s.rev, Offers: list})
+}
+
+// A hub that has lost a manifest gets it again from a copy.
+func TestOfferOfAManifest(t *testing.T) {
+	a, c := published(t, "dzdhp")
+	a.hub.lost(c)
+	a.pools[st0].Fail(rbdtest.OpReadAt, 1, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "down"))
+	a.offerManifest(c)
+	deadline := time.After(patience)
+	for a.hub.manifestOf(conA) == nil {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("the manifest was not sent")
+		}
+	}
+	if m := a.hub.manifestOf(conA); m.Length != c.man.Length || !slices.Equal(m.Chunks, c.man.Chunks) {
+		t.Errorf("sent %v", m)
+	}
+}
+
+// The manifest of a damaged copy would make the damage the truth.
+func TestNoManifestOfADamagedCopy(t *testing.T) {
+	a, c := published(t, "dp")
+	a.spoil(5)
+	a.hub.lost(c)
+	a.registry = prometheus.NewRegistry()
+	a.stop()
+	a.begin()
+	a.snapshot(c.describe(goalOf(goalPresent, 2, conA)))
+	a.await(isPresent, 2)
+	a.offerManifest(c)
+	damaged := a.m.metrics.corrupt.WithLabelValues(st0, whereAtRest)
+	deadline := time.After(patience)
+	for {
+		var m dto.Metric
+		if err := damaged.Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if m.GetCounter().GetValue() > 0 {
+			break
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("the damage was not noticed")
+		}
+	}
+	if a.hub.manifestOf(conA) != nil {
+		t.Error("sent all the same")
 	}
 }

@@ -25,6 +25,8 @@ type Staging interface {
 	Wants() []image.ID
 	WantsChanged() <-chan struct{}
 	Contents() []staging.Info
+	// Has reports whether a content is there and complete.
+	Has(image.ID) bool
 	Forget(image.ID)
 }
 
@@ -192,12 +194,23 @@ func (n *Needs) pass() {
 		in := n.needs[id]
 		needs[in.content] = in.need
 		if in.offer != nil && wanted[in.content] {
-			offers[in.site] = append(offers[in.site], in.offer)
+			offers[in.site] = append(offers[in.site], n.offered(in))
 		}
 	}
 	n.mu.Unlock()
 	n.area.SetNeeds(needs)
 	n.offer(offers)
+}
+
+// offered returns the offer of an image. When the staging area has lost what it knew of the content, the site sends the
+// manifest first.
+func (n *Needs) offered(in imageNeed) *agentv1.Offer {
+	if n.area.Has(in.content) {
+		return in.offer
+	}
+	o := proto.CloneOf(in.offer)
+	o.Manifest = true
+	return o
 }
 
 // forget removes finished contents that no image has named twice in a row, and returns those it has seen once.

@@ -28,6 +28,7 @@ type fakeStaging struct {
 	wants     []image.ID
 	contents  []staging.Info
 	forgotten []image.ID
+	lost      bool // no content is known
 }
 
 func (f *fakeStaging) SetNeeds(n map[image.ID]staging.Need) {
@@ -44,7 +45,12 @@ func (f *fakeStaging) Wants() []image.ID {
 
 func (f *fakeStaging) WantsChanged() <-chan struct{} { return f.changed }
 func (f *fakeStaging) Contents() []staging.Info      { return f.contents }
-func (f *fakeStaging) Forget(id image.ID)            { f.forgotten = append(f.forgotten, id) }
+func (f *fakeStaging) Has(image.ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.lost
+}
+func (f *fakeStaging) Forget(id image.ID) { f.forgotten = append(f.forgotten, id) }
 
 func TestNeedOf(t *testing.T) {
 	t.Parallel()
@@ -147,8 +153,13 @@ func TestNeedsPass(t *testing.T) {
 	}
 	area.wants = []image.ID{contentID, "unknown"}
 	n.pass()
-	if o := offers["central"]; len(offers) != 1 || len(o) != 1 || o[0].StoreId != "central" || o[0].Content.ContentId != contentID {
+	if o := offers["central"]; len(offers) != 1 || len(o) != 1 || o[0].StoreId != "central" || o[0].Content.ContentId != contentID || o[0].Manifest {
 		t.Fatalf("offers %v", offers)
+	}
+	area.lost = true
+	n.pass()
+	if o := offers["central"]; len(o) != 1 || !o[0].Manifest || n.needs[id].offer.Manifest {
+		t.Fatalf("with the manifest lost: %v", offers)
 	}
 	n.set(id, imageNeed{})
 	n.pass()

@@ -61,6 +61,7 @@ func (noStaging) Wants() []image.ID                  { return nil }
 func (noStaging) WantsChanged() <-chan struct{}      { return nil }
 func (noStaging) Contents() []staging.Info           { return nil }
 func (noStaging) Forget(image.ID)                    {}
+func (noStaging) Has(image.ID) bool                  { return true }
 
 func newSim(tb interface{ Fatal(...any) }) *sim {
 	s := &sim{

@@ -28,6 +28,7 @@ func (a *Area) Adopt(ctx context.Context, id image.ID, m *manifest.Manifest) err
 	}
 	a.mu.Lock()
 	w.c.digests, w.c.bytes = m.Chunks, m.Length
+	a.found(id)
 	a.mu.Unlock()
 	if _, _, err := w.Commit(ctx, m.Length); err != nil {
 		w.Abort("the manifest could not be stored")

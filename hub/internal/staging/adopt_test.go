@@ -113,3 +113,36 @@ func TestAdoptOnABadDisk(t *testing.T) {
 type unsynced struct{ osDisk }
 
 func (unsynced) Sync(string) error { return errors.New("bad disk") }
+
+// A content that somebody asks for and that is not here is wanted from sites, for a while or until its manifest has come.
+func TestMissedContentsAreWanted(t *testing.T) {
+	clock := newClock()
+	a, ctx, id := testArea(t, Options{Now: clock.now}), testContext(t), image.NewID()
+	_, _, err := a.Follow(ctx, id, 0)
+	wantReason(t, err, fault.NotFound, ReasonUnknown)
+	<-a.WantsChanged()
+	if got := a.Wants(); len(got) != 1 || got[0] != id {
+		t.Fatalf("wanted %v", got)
+	}
+	clock.advance(a.o.Linger)
+	a.collect()
+	<-a.WantsChanged()
+	if got := a.Wants(); len(got) > 0 {
+		t.Errorf("still wanted: %v", got)
+	}
+	_, _, _ = a.Follow(ctx, id, 0)
+	<-a.WantsChanged()
+	if err := a.Adopt(ctx, id, describe(chunk(1))); err != nil {
+		t.Fatal(err)
+	}
+	<-a.WantsChanged()
+	if got := a.Wants(); len(got) > 0 {
+		t.Errorf("wanted although it is there: %v", got)
+	}
+	for range 2 * mostMissed {
+		_, _, _ = a.Follow(ctx, image.NewID(), 0)
+	}
+	if got := a.Wants(); len(got) != mostMissed {
+		t.Errorf("%d contents remembered", len(got))
+	}
+}

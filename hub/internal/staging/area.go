@@ -62,11 +62,12 @@ type Area struct {
 
 	mu       sync.Mutex // never held while files are read or written
 	contents map[image.ID]*content
-	told     bool          // SetNeeds has been called
-	used     int64         // bytes of all frames, those being written and removed included
-	waiting  int           // how many callers wait for space
-	freed    chan struct{} // closed and replaced when space may be available
-	victims  []victim      // next frames to evict, best first; checked again when taken
+	missed   map[image.ID]time.Time // contents that are not here, and when somebody last asked for them
+	told     bool                   // SetNeeds has been called
+	used     int64                  // bytes of all frames, those being written and removed included
+	waiting  int                    // how many callers wait for space
+	freed    chan struct{}          // closed and replaced when space may be available
+	victims  []victim               // next frames to evict, best first; checked again when taken
 }
 
 // Open opens the area in a directory and recovers what is there: committed contents with their frames; what was being
@@ -82,7 +83,7 @@ func Open(o Options) (*Area, error) {
 	o.setDefaults()
 	a := &Area{
 		o: o, disk: osDisk{}, kick: make(chan struct{}, 1), wants: make(chan struct{}, 1),
-		m: newMetrics(), contents: map[image.ID]*content{}, freed: make(chan struct{}),
+		m: newMetrics(), contents: map[image.ID]*content{}, missed: map[image.ID]time.Time{}, freed: make(chan struct{}),
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, contentsDir), 0o700); err != nil {
 		return nil, diskFault(err)

@@ -33,6 +33,7 @@ func (a *Area) collect() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.o.Now()
+	a.collectMissed(now)
 	var old []*file
 	for id, c := range a.contents {
 		a.checkWanted(c)

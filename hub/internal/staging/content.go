@@ -104,6 +104,7 @@ func (a *Area) lookup(id image.ID) (*content, error) {
 		c := a.contents[id]
 		switch {
 		case c == nil:
+			a.miss(id)
 			return nil, fault.New(fault.NotFound, ReasonUnknown, "content %s is not known here", id)
 		case c.state == gone:
 			return nil, c.cause

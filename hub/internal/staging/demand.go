@@ -189,8 +189,8 @@ func (a *Area) take(c *content, most int) []int {
 	return indexes
 }
 
-// Wants returns the complete contents of which readers miss frames now or did within Options.Linger: sites should offer
-// them.
+// Wants returns the contents that sites should offer: complete ones of which readers miss frames, and ones that are not
+// known here, now or within Options.Linger.
 func (a *Area) Wants() []image.ID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -198,6 +198,11 @@ func (a *Area) Wants() []image.ID {
 	for id, c := range a.contents {
 		a.checkWanted(c)
 		if c.demand.told {
+			ids = append(ids, id)
+		}
+	}
+	for id, asked := range a.missed {
+		if a.o.Now().Sub(asked) < a.o.Linger {
 			ids = append(ids, id)
 		}
 	}
