@@ -123,6 +123,8 @@ func (c *cli) showMember(m *hubv1.Member) error {
 		l.add("project", m.GetProjectId())
 		l.add("status", word(m.GetStatus(), "MEMBER_STATUS_"))
 		l.add("added", c.when(m.GetCreateTime()))
-		l.add("answered", c.when(m.GetUpdateTime()))
+		if m.GetStatus() != hubv1.MemberStatus_MEMBER_STATUS_PENDING {
+			l.add("answered", c.when(m.GetUpdateTime()))
+		}
 	})
 }

@@ -68,7 +68,7 @@ func TestTags(t *testing.T) {
 
 func TestMembers(t *testing.T) {
 	h := furnish(t)
-	has(t, atollctl(t, h, exitOK, "image", "member", "add", "debian-12", clienttest.Project).out.String(), "status    pending")
+	has(t, atollctl(t, h, exitOK, "image", "member", "add", "debian-12", clienttest.Project).out.String(), "status   pending")
 	atollctl(t, h, exitOK, "image", "member", "add", "debian-12", "p-other")
 	atollctl(t, h, exitConflict, "image", "member", "add", "debian-12", "p-other")
 	has(t, atollctl(t, h, exitOK, "image", "member", "accept", debian).out.String(), "status    accepted")

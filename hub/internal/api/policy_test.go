@@ -13,6 +13,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -461,4 +465,41 @@ func (w *world) stage(ctx context.Context, id string) error {
 	_ = stream.Send(&hubv1.StageImageRequest{Part: &hubv1.StageImageRequest_Data{Data: []byte("data")}})
 	_, err = stream.CloseAndRecv()
 	return err
+}
+
+// TestOpenToEverybody asks for what shows no records, without a token.
+func TestOpenToEverybody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", time.Time{})
+	health, err := healthv1.NewHealthClient(w.conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Errorf("health: %v, %v", health, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := reflectionv1.NewServerReflectionClient(w.conn).ServerReflectionInfo(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	res, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Image", "Operation", "Replica", "Site", "Store"} {
+		if !slices.ContainsFunc(res.GetListServicesResponse().GetService(), func(s *reflectionv1.ServiceResponse) bool {
+			return s.GetName() == "atoll.hub.v1."+name+"Service"
+		}) {
+			t.Errorf("reflection does not show the %s service: %v", name, res)
+		}
+	}
+	// Each call has an id that comes back, also when it is refused.
+	var header metadata.MD
+	_, err = w.images.GetImage(t.Context(), &hubv1.GetImageRequest{Id: string(image.NewID())}, grpc.Header(&header))
+	if ids := header.Get("x-request-id"); classOf(err) != fault.Unauthenticated || len(ids) != 1 || !strings.HasPrefix(ids[0], "req-") {
+		t.Errorf("request ids %v, %v", ids, err)
+	}
 }
