@@ -31,8 +31,7 @@ type Verifier struct {
 	known   *lru.Cache[digest, answer]    // tokens that were valid when they were fetched
 	refused *lru.Cache[digest, time.Time] // tokens that are not valid, and until when that is believed
 	flights map[digest]*flight
-	down    time.Time // until when Keystone is taken for dead
-	warned  time.Time // when the log was last told that Keystone does not answer
+	outage  outage
 }
 
 // digest stands for a token and for how it is verified. Tokens themselves are never kept.
@@ -46,9 +45,10 @@ type answer struct {
 
 // flight is a question that is on its way.
 type flight struct {
-	done   chan struct{}
-	caller *auth.Caller // valid once done is closed
-	err    error
+	timeout time.Duration
+	done    chan struct{}
+	caller  *auth.Caller // valid once done is closed
+	err     error
 }
 
 // New returns a verifier. It does not need Keystone to be there yet; an error is about the options.
@@ -144,14 +144,17 @@ func errInvalid() error {
 // look returns what is remembered, or the flight that will know; leader says that the caller has to fly it.
 func (v *Verifier) look(key digest) (_ *auth.Caller, _ *flight, leader bool, _ error) {
 	now := v.o.Now()
+	remembered := false
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if a, ok := v.known.Get(key); ok {
 		switch {
 		case !now.Before(a.caller.Expires):
 			v.known.Remove(key)
-		case now.Before(a.fetched.Add(v.o.CacheTTL)) || now.Before(v.down):
+		case now.Before(a.fetched.Add(v.o.CacheTTL)) || now.Before(v.outage.slow):
 			return a.caller, nil, false, nil
+		default:
+			remembered = true
 		}
 	}
 	if until, ok := v.refused.Get(key); ok {
@@ -160,13 +163,17 @@ func (v *Verifier) look(key digest) (_ *auth.Caller, _ *flight, leader bool, _ e
 		}
 		v.refused.Remove(key)
 	}
-	if now.Before(v.down) {
+	if now.Before(v.outage.down) {
 		return nil, nil, false, errUnreachable(nil)
 	}
 	if f, ok := v.flights[key]; ok {
 		return nil, f, false, nil
 	}
-	f := &flight{done: make(chan struct{})}
+	v.outage.probe(now, v.o.Timeout)
+	f := &flight{done: make(chan struct{}), timeout: v.o.Timeout}
+	if remembered {
+		f.timeout = v.o.RefreshTimeout
+	}
 	v.flights[key] = f
 	return nil, f, true, nil
 }
@@ -180,6 +187,8 @@ func (v *Verifier) fly(ctx context.Context, key digest, f *flight, token string,
 		v.mu.Unlock()
 		close(f.done)
 	}()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	caller, err := v.session.validate(ctx, token, expired)
 	f.caller, f.err = v.settle(key, caller, err, expired)
 }
@@ -189,6 +198,9 @@ func (v *Verifier) settle(key digest, caller *auth.Caller, err error, expired bo
 	now := v.o.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !fault.Is(err, fault.Unavailable) {
+		v.outage.end()
+	}
 	switch {
 	case err == nil && now.Before(caller.Expires):
 		v.known.Put(key, answer{caller: caller, fetched: now})
@@ -202,14 +214,14 @@ func (v *Verifier) settle(key digest, caller *auth.Caller, err error, expired bo
 		v.refused.Put(key, now.Add(v.o.RefusedTTL))
 		return nil, err
 	}
-	if !now.Before(v.warned.Add(v.o.DownTime)) {
-		v.warned = now
+	old, ok := v.known.Get(key)
+	ok = ok && now.Before(old.caller.Expires)
+	// A Keystone that is only too slow for what is remembered may still answer about other tokens.
+	dead := !wasAnswered(err) && (!ok || !errors.Is(err, context.DeadlineExceeded))
+	if v.outage.failed(now, v.o.DownTime, dead) {
 		v.o.Log.Warn("the identity service does not answer; tokens that are remembered go on until they expire", "error", err)
 	}
-	if !wasAnswered(err) {
-		v.down = now.Add(v.o.DownTime)
-	}
-	if old, ok := v.known.Get(key); ok && now.Before(old.caller.Expires) {
+	if ok {
 		return old.caller, nil
 	}
 	return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -288,6 +289,54 @@ func TestKeystoneThatIsAway(t *testing.T) {
 	b.expect(t, "known", "", fault.Unavailable) // it has expired
 }
 
+func TestPausesGrow(t *testing.T) {
+	b := newBench(t)
+	b.fake.issue("known", "u1", "member")
+	b.expect(t, "known", "", valid)
+	b.clock.advance(6 * time.Minute)
+	_, before := b.fake.counts()
+	for range 16 {
+		b.fake.fail(drop)
+	}
+	for range 120 {
+		b.expect(t, "known", "", valid)
+		b.expect(t, "new", "", fault.Unavailable)
+		b.clock.advance(time.Second)
+	}
+	// At 0, 5, 15, 35 and 75 s, twice each.
+	if _, asked := b.fake.counts(); asked-before != 10 {
+		t.Errorf("%d questions in two minutes, want 10", asked-before)
+	}
+	b.clock.advance(time.Minute)
+	b.fake.mu.Lock()
+	b.fake.faults = nil
+	b.fake.mu.Unlock()
+	b.expect(t, "other", "", fault.Unauthenticated) // an answer: it is there again
+	b.expect(t, "new", "", fault.Unauthenticated)
+}
+
+func TestKeystoneThatHangs(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.RefreshTimeout, o.Timeout = 50*time.Millisecond, time.Minute })
+	b.fake.issue("known", "u1", "member")
+	b.fake.issue("also", "u2", "member")
+	b.expect(t, "known", "", valid)
+	b.expect(t, "also", "", valid)
+	b.clock.advance(6 * time.Minute)
+	b.fake.mu.Lock()
+	b.fake.hold = make(chan struct{})
+	b.fake.mu.Unlock()
+	b.expect(t, "known", "", valid)
+	_, before := b.fake.counts()
+	b.expect(t, "also", "", valid) // does not wait at all
+	if _, asked := b.fake.counts(); asked != before {
+		t.Error("another token that is remembered was asked about")
+	}
+	// A token that nobody knows is asked about: Keystone may only be slow.
+	close(b.fake.hold)
+	b.fake.issue("new", "u3", "member")
+	b.expect(t, "new", "", valid)
+}
+
 func TestConcurrentMissesAskOnce(t *testing.T) {
 	b := newBench(t)
 	b.fake.issue("user", "u1", "member")
@@ -376,13 +425,15 @@ func TestEndpoint(t *testing.T) {
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	b := newBench(t)
-	var stolen bool
-	thief := http.NewServeMux()
-	thief.HandleFunc("/", func(http.ResponseWriter, *http.Request) { stolen = true })
-	b.fake.Config.Handler = http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect)
-	b.expect(t, "user", "", fault.Unavailable)
-	if stolen {
-		t.Error("a redirect was followed")
+	stolen := make(chan string, 10)
+	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { stolen <- r.Header.Get("X-Subject-Token") }))
+	t.Cleanup(thief.Close)
+	b.fake.issue("user", "u1", "member")
+	b.expect(t, "user", "", valid)
+	b.fake.Config.Handler = http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect)
+	b.expect(t, "other", "", fault.Unavailable)
+	if len(stolen) > 0 {
+		t.Errorf("the token %q was sent where a redirect led", <-stolen)
 	}
 }
 

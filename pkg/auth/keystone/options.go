@@ -42,7 +42,9 @@ type Options struct {
 	CacheSize int
 	// Timeout bounds one question to Keystone, with logging in again if need be; zero: 10 s.
 	Timeout time.Duration
-	// DownTime is how long Keystone is left alone after it could not be reached; zero: 5 s.
+	// RefreshTimeout is the same for a token that is remembered: after it the old answer is used; zero: 2 s.
+	RefreshTimeout time.Duration
+	// DownTime is how long Keystone is left alone after it did not answer, doubled each time up to a minute; zero: 5 s.
 	DownTime time.Duration
 	// ServiceRoles are roles that make a token one of a service; nil: "service".
 	ServiceRoles []string
@@ -69,6 +71,7 @@ func (o *Options) complete() error {
 	setDefault(&o.RefusedTTL, 10*time.Second)
 	setDefault(&o.CacheSize, 10_000)
 	setDefault(&o.Timeout, 10*time.Second)
+	setDefault(&o.RefreshTimeout, 2*time.Second)
 	setDefault(&o.DownTime, 5*time.Second)
 	if o.ServiceRoles == nil {
 		o.ServiceRoles = []string{"service"}

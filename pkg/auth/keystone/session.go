@@ -77,14 +77,12 @@ func (s *session) credentials() *tokens.AuthOptions {
 var attempts = retry.Policy{Initial: 100 * time.Millisecond, Max: time.Second, Attempts: 2}
 
 // validate asks whom a token belongs to. Errors are Unauthenticated for a token that is not valid and Unavailable for all
-// that is not about the token.
+// that is not about the token. It blocks until ctx ends, which must have a deadline.
 func (s *session) validate(ctx context.Context, token string, expired bool) (*auth.Caller, error) {
 	query := "v3/auth/tokens?nocatalog"
 	if expired {
 		query += "&allow_expired=1"
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	var caller *auth.Caller
 	err := retry.Do(ctx, attempts, func(ctx context.Context) error {
 		var body struct {
