@@ -4,7 +4,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -31,6 +33,40 @@ func TestDeleteImage(t *testing.T) {
 	w.change(id, func(img *storev1.Image) { img.Status = storev1.ImageStatus_IMAGE_STATUS_DELETED })
 	_, err = w.DeleteImage(t.Context(), id)
 	wantFault(t, err, fault.NotFound, "IMAGE_NOT_FOUND")
+}
+
+// An image without data is gone at once, unless an import has begun at the same moment.
+func TestDeleteOfAnEmptyImage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.queued()
+	op, err := w.DeleteImage(t.Context(), id)
+	if err != nil || op.State != storev1.OperationState_OPERATION_STATE_SUCCEEDED || op.EndTime == nil || len(op.Stores) > 0 {
+		t.Fatalf("got %v, %v", op, err)
+	}
+	if img, _ := w.records.Image(id); img != nil {
+		t.Fatalf("left %v", img)
+	}
+	if kept, _ := w.records.Operation(image.ID(op.Id)); kept == nil {
+		t.Fatal("the delete is not remembered")
+	}
+
+	id = w.queued()
+	w.change(id, func(img *storev1.Image) { img.Protected = true })
+	_, err = w.DeleteImage(t.Context(), id)
+	wantFault(t, err, fault.Precondition, "PROTECTED")
+	w.change(id, func(img *storev1.Image) { img.Protected = false })
+	w.records.RaceNext(func() {
+		if _, err := w.BeginImport(t.Context(), catalog.Import{Image: id, Target: catalog.Target{All: true}, Content: image.NewID()}); err != nil {
+			t.Error(err)
+		}
+	})
+	if op, err = w.DeleteImage(t.Context(), id); err != nil || op.State != storev1.OperationState_OPERATION_STATE_RUNNING {
+		t.Fatalf("got %v, %v", op, err)
+	}
+	if img, _ := w.records.Image(id); img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_DELETING {
+		t.Fatalf("got %v", img)
+	}
 }
 
 func TestDeleteReplica(t *testing.T) {
