@@ -34,6 +34,7 @@ import (
 // sites are played.
 type hub struct {
 	t        *testing.T
+	about    string // what is being tested, for messages
 	url      string
 	server   *Server
 	catalog  *catalog.Catalog
@@ -181,7 +182,7 @@ func (h *hub) want(code int, method, path string, body io.Reader, headers ...str
 	h.t.Helper()
 	r := h.do(method, path, body, headers...)
 	if r.StatusCode != code {
-		h.t.Fatalf("%s %s: got %d %q, want %d", method, path, r.StatusCode, r.body[:min(len(r.body), 500)], code)
+		h.t.Fatalf("%s: %s %s: got %d %q, want %d", h.about, method, path, r.StatusCode, r.body[:min(len(r.body), 500)], code)
 	}
 	return r
 }

@@ -73,11 +73,10 @@ func TestImportForm(t *testing.T) {
 		"all stores and header": {`{"method":{"name":"glance-direct"},"all_stores":true}`, []string{"X-Image-Meta-Store", "dcn0"}},
 		"stores and header":     {`{"method":{"name":"glance-direct"},"stores":["dcn0"]}`, []string{"X-Image-Meta-Store", "dcn0"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			h.want(http.StatusBadRequest, "POST", path(id, "import"), jsonBody(c.body), c.headers...)
-			// Mistakes of form come before everything that depends on the image.
-			h.want(http.StatusBadRequest, "POST", path(image.NewID(), "import"), jsonBody(c.body), c.headers...)
-		})
+		h.about = name
+		h.want(http.StatusBadRequest, "POST", path(id, "import"), jsonBody(c.body), c.headers...)
+		// Mistakes of form come before everything that depends on the image.
+		h.want(http.StatusBadRequest, "POST", path(image.NewID(), "import"), jsonBody(c.body), c.headers...)
 	}
 	if n := len(h.catalog.Read().Operations()); n != 0 {
 		t.Fatalf("%d operations have begun", n)
@@ -129,17 +128,16 @@ func TestImportState(t *testing.T) {
 		"copy to an unknown store":    {http.StatusConflict, done, `{"method":{"name":"copy-image"},"stores":["nowhere"]}`, nil},
 		"staged twice":                {http.StatusConflict, staged, "stage", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			before := len(h.catalog.Read().Operations())
-			if c.body == "stage" {
-				h.want(c.code, "PUT", path(c.id, "stage"), jsonBody("y"), octets()...)
-			} else {
-				h.want(c.code, "POST", path(c.id, "import"), jsonBody(c.body), c.headers...)
-			}
-			if n := len(h.catalog.Read().Operations()) - before; n != 0 {
-				t.Fatalf("%d operations have begun", n)
-			}
-		})
+		h.about = name
+		before := len(h.catalog.Read().Operations())
+		if c.body == "stage" {
+			h.want(c.code, "PUT", path(c.id, "stage"), jsonBody("y"), octets()...)
+		} else {
+			h.want(c.code, "POST", path(c.id, "import"), jsonBody(c.body), c.headers...)
+		}
+		if n := len(h.catalog.Read().Operations()) - before; n != 0 {
+			t.Fatalf("%d operations have begun", n)
+		}
 	}
 }
 

@@ -226,7 +226,8 @@ func TestReplicas(t *testing.T) {
 func TestStores(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	const stores = `{"stores":[{"id":"central","description":"site central","default":"true"},{"id":"dcn0","description":"site dcn0"},{"id":"dcn1","description":"site dcn1"}]}`
+	const stores = `{"stores":[{"id":"central","description":"site central","default":"true"},` +
+		`{"id":"dcn0","description":"site dcn0"},{"id":"dcn1","description":"site dcn1"}]}`
 	if r := h.want(http.StatusOK, "GET", "/v2/info/stores", nil); strings.TrimSpace(string(r.body)) != stores {
 		t.Fatalf("got %s", r.body)
 	}
