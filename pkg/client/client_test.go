@@ -81,7 +81,9 @@ func TestFindImage(t *testing.T) {
 	other := string(image.NewID())
 	h.Images[other] = &hubv1.Image{Id: other, Name: "twice"}
 	third := string(image.NewID())
-	h.Images[third] = &hubv1.Image{Id: third, Name: "twice"}
+	h.Images[third] = &hubv1.Image{Id: third, Name: "hidden", Hidden: true}
+	fourth := string(image.NewID())
+	h.Images[fourth] = &hubv1.Image{Id: fourth, Name: "twice"}
 	for _, tt := range []struct {
 		name, want string
 		class      fault.Class
@@ -91,6 +93,7 @@ func TestFindImage(t *testing.T) {
 		{name: strings.ToUpper(id), want: id},
 		{name: "debian", want: id},
 		{name: "", class: fault.Invalid, text: "empty"},
+		{name: "hidden", want: third},
 		{name: "nope", class: fault.NotFound, text: `"nope"`},
 		{name: "00000000-0000-4000-8000-000000000000", class: fault.NotFound, text: "00000000"},
 		{name: "twice", class: fault.Invalid, text: other},
@@ -146,6 +149,27 @@ func TestUploadAndDownload(t *testing.T) {
 	full := errors.New("disk full")
 	if _, err := c.Download(t.Context(), id, failingWriter{full}, nil); !errors.Is(err, full) {
 		t.Errorf("failing writer: %v", err)
+	}
+}
+
+func TestStage(t *testing.T) {
+	h, c := start(t, client.Options{})
+	bad := errors.New("bad sector")
+	if _, err := c.Stage(t.Context(), &hubv1.StageHeader{Id: id}, failingReader{bad}, nil); !errors.Is(err, bad) {
+		t.Errorf("unreadable source: %v", err)
+	}
+	_, err := c.Stage(t.Context(), &hubv1.StageHeader{Id: id, SizeBytes: 99}, strings.NewReader("short"), nil)
+	if fault.ReasonOf(err) != "SIZE_MISMATCH" {
+		t.Errorf("wrong size: %v", err)
+	}
+	var last int64
+	img, err := c.Stage(t.Context(), &hubv1.StageHeader{Id: id}, io.LimitReader(zeroes{}, 3<<20), func(n int64) { last = n })
+	if err != nil || img.GetStatus() != hubv1.ImageStatus_IMAGE_STATUS_UPLOADING || last != 3<<20 || len(h.Data[id]) != 3<<20 {
+		t.Errorf("staged %v, %d bytes: %v", img, last, err)
+	}
+	// The hub refuses while the client would send for ever.
+	if _, err := c.Stage(t.Context(), &hubv1.StageHeader{Id: id}, zeroes{}, nil); fault.ReasonOf(err) != "NOT_QUEUED" {
+		t.Errorf("refused: %v", err)
 	}
 }
 

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,14 +53,14 @@ func (s *operations) ListOperations(ctx context.Context, req *hubv1.ListOperatio
 		}
 	}
 	c := auth.From(ctx)
-	all := slices.DeleteFunc(s.read().Operations(), func(o *storev1.Operation) bool {
-		return req.GetImageId() != "" && o.ImageId != req.GetImageId() || req.GetRunningOnly() && !isRunning(o) || !s.seesOperation(c, o)
-	})
+	wanted := func(o *storev1.Operation) bool {
+		return (req.GetImageId() == "" || o.ImageId == req.GetImageId()) && (!req.GetRunningOnly() || isRunning(o)) && s.seesOperation(c, o)
+	}
 	key := func(o *storev1.Operation) string {
 		return fmt.Sprintf("%020d/%s", o.CreateTime.AsTime().UnixNano(), o.Id)
 	}
 	list := fmt.Sprintf("operations/%s/%t", req.GetImageId(), req.GetRunningOnly())
-	found, next, err := page(all, key, true, list, req.GetPageSize(), req.GetPageToken())
+	found, next, err := page(s.read().Operations(), key, true, wanted, list, req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}

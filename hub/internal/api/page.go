@@ -18,9 +18,12 @@ type token struct {
 	Last string `json:"k"`
 }
 
-// page returns the items of one page and the token of the next. all is sorted by key, ascending, or descending when desc.
-// list names the list with its filters: a token of another list is refused.
-func page[T any](all []T, key func(T) string, desc bool, list string, size int32, pageToken string) ([]T, string, error) {
+// page returns the items of one page and the token of the next. all is sorted by key, ascending, or descending when desc;
+// wanted, unless nil, says which of them are in the list, and is asked about no more than the page needs. list names the
+// list with its filters: a token of another list is refused.
+func page[T any](
+	all []T, key func(T) string, desc bool, wanted func(T) bool, list string, size int32, pageToken string,
+) (found []T, next string, err error) {
 	n, err := pageSize(size)
 	if err != nil {
 		return nil, "", err
@@ -35,13 +38,17 @@ func page[T any](all []T, key func(T) string, desc bool, list string, size int32
 			start++
 		}
 	}
-	end := min(start+n, len(all))
-	out := all[start:end]
-	if end == len(all) {
-		return out, "", nil
+	for _, item := range all[start:] {
+		if wanted != nil && !wanted(item) {
+			continue
+		}
+		if len(found) == n {
+			next, err = newToken(list, key(found[n-1]))
+			return found, next, err
+		}
+		found = append(found, item)
 	}
-	next, err := newToken(list, key(all[end-1]))
-	return out, next, err
+	return found, "", nil
 }
 
 // pageSize returns how many items a page has.

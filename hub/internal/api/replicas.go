@@ -57,10 +57,9 @@ func (s *replicas) ListReplicas(ctx context.Context, req *hubv1.ListReplicasRequ
 		return nil, err
 	}
 	c := auth.From(ctx)
-	all = s.visibleReplicas(c, all)
 	key := func(r *storev1.Replica) string { return r.ImageId + "/" + r.StoreId }
 	list := "replicas/" + req.GetImageId() + "/" + req.GetStoreId()
-	found, next, err := page(all, key, false, list, req.GetPageSize(), req.GetPageToken())
+	found, next, err := page(all, key, false, s.replicaFilter(c), list, req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +105,15 @@ func (s *replicas) selectReplicas(img, store string) ([]*storev1.Replica, error)
 	return out, nil
 }
 
-// visibleReplicas drops the copies of images that the caller may not know of. all is sorted by image.
-func (s *replicas) visibleReplicas(c *auth.Caller, all []*storev1.Replica) []*storev1.Replica {
+// replicaFilter says which copies the caller may know of: those of visible images. It is asked image by image.
+func (s *replicas) replicaFilter(c *auth.Caller) func(*storev1.Replica) bool {
 	last, seen := "", false
-	return slices.DeleteFunc(all, func(r *storev1.Replica) bool {
+	return func(r *storev1.Replica) bool {
 		if r.ImageId != last {
 			last, seen = r.ImageId, s.sees(c, s.Images.Image(image.ID(r.ImageId)))
 		}
-		return !seen
-	})
+		return seen
+	}
 }
 
 func (s *replicas) DeleteReplica(ctx context.Context, req *hubv1.DeleteReplicaRequest) (*hubv1.DeleteReplicaResponse, error) {

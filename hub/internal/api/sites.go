@@ -57,7 +57,7 @@ func (s *sites) ListSites(ctx context.Context, req *hubv1.ListSitesRequest) (*hu
 		return nil, err
 	}
 	key := func(r *storev1.Site) string { return r.Id }
-	found, next, err := page(s.read().Sites(), key, false, "sites", req.GetPageSize(), req.GetPageToken())
+	found, next, err := page(s.read().Sites(), key, false, nil, "sites", req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}

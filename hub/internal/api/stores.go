@@ -30,7 +30,7 @@ func (s *stores) GetStore(ctx context.Context, req *hubv1.GetStoreRequest) (*hub
 
 func (s *stores) ListStores(ctx context.Context, req *hubv1.ListStoresRequest) (*hubv1.ListStoresResponse, error) {
 	key := func(r *storev1.Store) string { return r.Id }
-	found, next, err := page(s.read().Stores(), key, false, "stores", req.GetPageSize(), req.GetPageToken())
+	found, next, err := page(s.read().Stores(), key, false, nil, "stores", req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
