@@ -37,11 +37,18 @@ func (v *view) find(ctx context.Context, field, s, rule string) (*imageapi.Image
 
 // authorize returns the error of find for an image that exists.
 func (v *view) authorize(c *auth.Caller, img *imageapi.Image, rule string) error {
-	err := v.reads.Authorize(c, img, rule)
-	if fault.Is(err, fault.NotFound) {
+	switch err := v.reads.Authorize(c, img, rule); {
+	case fault.Is(err, fault.NotFound): // in the words for an image that does not exist
 		return noImage(img.ID)
+	case fault.Is(err, fault.Denied):
+		return notAllowed(rule)
+	default:
+		return err
 	}
-	return err
+}
+
+func notAllowed(rule string) error {
+	return fault.New(fault.Denied, "NOT_ALLOWED", "the policy rule %s does not allow this", rule)
 }
 
 func noImage(id image.ID) error {
@@ -56,7 +63,7 @@ func (v *view) sees(c *auth.Caller, img *imageapi.Image) bool {
 // require returns Denied unless a rule lets the caller act on a target, which may be nil.
 func (v *view) require(c *auth.Caller, rule string, t policy.Target) error {
 	if !v.Policy.Allowed(c, rule, t) {
-		return fault.New(fault.Denied, "NOT_ALLOWED", "the policy rule %s does not allow this", rule)
+		return notAllowed(rule)
 	}
 	return nil
 }
