@@ -16,10 +16,12 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
-// Bounds of downloads. Together they take at most downloads * window * 4 MiB of memory: 192 MiB.
+// Bounds of downloads. Together they take at most downloads * window * 4 MiB of memory, 128 MiB, and the driver's buffers
+// for the reads.
 const (
 	downloads = 16               // at once, in all stores; others wait
-	window    = 3                // chunks of one download being read or sent
+	window    = 2                // chunks of one download being read or sent
+	reading   = 8                // reads at once of all downloads
 	queueWait = 10 * time.Second // longest wait for a place among the downloads
 )
 
@@ -29,13 +31,14 @@ const metaContent = "atoll.content"
 // data reads images from the site's stores. It implements imageapi.Opener.
 type data struct {
 	pools map[image.StoreID]rbd.Pool
-	slots chan struct{}
+	slots chan struct{} // a place for each download
+	reads chan struct{} // and for each read
 	wait  time.Duration
 	log   hclog.Logger
 }
 
 func newData(pools map[image.StoreID]rbd.Pool, log hclog.Logger) *data {
-	return &data{pools: pools, slots: make(chan struct{}, downloads), wait: queueWait, log: log}
+	return &data{pools: pools, slots: make(chan struct{}, downloads), reads: make(chan struct{}, reading), wait: queueWait, log: log}
 }
 
 // Open returns a reader of the published copy's snapshot; see imageapi.Opener. It waits for a place among the downloads, not
@@ -55,7 +58,7 @@ func (d *data) Open(ctx context.Context, img *imageapi.Image, prefer []string, o
 		}
 		snap, err := openCopy(ctx, pool, img)
 		if err == nil {
-			return newStream(ctx, snap, offset, length, d.give), nil
+			return newStream(ctx, &paced{snap, d.reads}, offset, length, d.give), nil
 		}
 		if ctx.Err() != nil {
 			d.give()
@@ -115,6 +118,23 @@ func openCopy(ctx context.Context, pool rbd.Pool, img *imageapi.Image) (rbd.Snap
 	}
 	_ = snap.Close()
 	return nil, err
+}
+
+// paced is a snapshot of which a bounded number of reads is under way, together with others.
+type paced struct {
+	rbd.Snapshot
+	slots chan struct{}
+}
+
+// ReadAt waits for its turn.
+func (p *paced) ReadAt(ctx context.Context, b []byte, off int64) error {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return p.Snapshot.ReadAt(ctx, b, off)
 }
 
 // block returns the length of the next read: up to the end of the chunk that off lies in, and at most left.

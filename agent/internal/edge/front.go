@@ -15,9 +15,9 @@ import (
 
 // How long the hub's answer may take to begin.
 const (
-	patienceFirst = time.Second      // when the site can answer instead
-	patienceRead  = 10 * time.Second // other reads
-	patienceWrite = time.Minute      // changes without data
+	patienceFirst = time.Second     // when the site can answer instead
+	patienceRead  = 5 * time.Second // other reads
+	patienceWrite = time.Minute     // changes without data
 )
 
 // ServeHTTP answers a request here or has the hub answer it; see the package comment.

@@ -107,7 +107,7 @@ func TestHubThatNeverAnswers(t *testing.T) {
 	h := hubAt(t, "http://"+l.Addr().String(), nil)
 	w := httptest.NewRecorder()
 	began := time.Now()
-	err = h.pass(w, httptest.NewRequest("GET", "/v2/images", nil), call{patience: 50 * time.Millisecond, fallback: true})
+	err = h.pass(w, httptest.NewRequest(http.MethodGet, "/v2/images", nil), call{patience: 50 * time.Millisecond, fallback: true})
 	if fault.ReasonOf(err) != "HUB_AWAY" || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
