@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"os"
@@ -122,7 +121,7 @@ func (a *access) openKeystone(c AccessConfig, log hclog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a.verifier, a.regions, a.authURI = k, regions{k}, o.AuthURL
+	a.verifier, a.regions, a.authURI = k, k, o.AuthURL
 	return nil
 }
 
@@ -134,11 +133,4 @@ func (a *access) serverOptions(log hclog.Logger) rpc.ServerOptions {
 		Unary:  []grpc.UnaryServerInterceptor{guard.Unary},
 		Stream: []grpc.StreamServerInterceptor{guard.Stream},
 	}
-}
-
-// regions finds the Image API of other regions in the catalog of a caller's token.
-type regions struct{ keystone *keystone.Verifier }
-
-func (r regions) Endpoint(ctx context.Context, token, region, iface string) (string, error) {
-	return r.keystone.Endpoint(ctx, token, "image", iface, region)
 }
