@@ -66,7 +66,10 @@ func TestATurnIsGivenUpWithItsContext(t *testing.T) {
 	if !errors.Is(err, gone) {
 		t.Fatalf("got %v", err)
 	}
-	if err := all.do(t.Context(), "a", func() error { return nil }); err != nil {
-		t.Fatal(err)
+	err = all.do(t.Context(), "a", func() error { // others go on meanwhile
+		return all.do(t.Context(), "b", func() error { return nil })
+	})
+	if err != nil || len(all.images) > 0 {
+		t.Fatalf("got %v, %d images are remembered", err, len(all.images))
 	}
 }
