@@ -13,12 +13,12 @@ import (
 
 // Reasons of copies that were made by somebody else, and of those that wait for one.
 const (
-	reasonNoCopy     = "COPY_NOT_FOUND"  // the store does not hold what should be adopted
-	reasonLost       = "COPY_LOST"       // an adopted copy has vanished
-	reasonChanged    = "COPY_CHANGED"    // it is no longer what was adopted
-	reasonMismatch   = "DIGEST_MISMATCH" // it has not the digest that the caller expects
-	reasonSource     = "SOURCE_PENDING"  // the adopted copy is being read
-	reasonSourceLost = "SOURCE_LOST"     // the adopted copy cannot be read any more
+	reasonNoCopy     = "COPY_NOT_FOUND"   // the store does not hold what should be adopted
+	reasonLost       = "COPY_LOST"        // an adopted copy has vanished
+	reasonChanged    = "COPY_CHANGED"     // it is no longer what was adopted
+	reasonMismatch   = "DIGEST_MISMATCH"  // it has not the digest that the caller expects
+	reasonSource     = "SOURCE_PENDING"   // the adopted copy is being read
+	reasonSourceLost = "SOURCE_COPY_LOST" // the adopted copy cannot be read any more
 )
 
 // adoptedGoal returns what becomes of the goal to have a copy while the content of the image still has to be found out
