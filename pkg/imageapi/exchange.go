@@ -61,6 +61,7 @@ func (e *exchange) fail(r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	writeError(e, r, err)
+	e.linger(r)
 }
 
 // end turns a panic into an answer, and logs and measures the request.

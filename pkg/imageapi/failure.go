@@ -2,7 +2,6 @@ package imageapi
 
 import (
 	"errors"
-	"html"
 	"net/http"
 	"strconv"
 	"strings"
@@ -59,7 +58,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	switch kind {
 	case htmlType:
 		body = []byte("<html>\n<head><title>" + number + "</title></head>\n<body>\n<h1>" + number + "</h1>\n<p>" +
-			html.EscapeString(text) + "</p>\n</body>\n</html>\n")
+			markup.Replace(text) + "</p>\n</body>\n</html>\n")
 	case plainType:
 		body = []byte(number + "\n\n" + text + "\n")
 	default:
@@ -67,6 +66,9 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		body = appendPair(append(body, ','), "code", number)
 		body = appendPair(append(body, ','), "title", name)
 		body = append(body, '}')
+	}
+	if r.ContentLength != 0 { // the answer ends before the request does, see linger
+		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // a client that left needs no answer
@@ -78,6 +80,9 @@ const (
 	htmlType  = "text/html; charset=UTF-8"
 	plainType = "text/plain; charset=UTF-8"
 )
+
+// markup makes text of an element in HTML. Quotes may stay: clients show the page's source to people.
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // errorType chooses the media type of an error: JSON unless the client accepts nothing but text, or anything without saying
 // that JSON is fine. The latter is python-glanceclient, which reads errors in HTML and text but no JSON of this shape.
