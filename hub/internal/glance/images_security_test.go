@@ -216,6 +216,18 @@ func TestOSSN0015OnlyAdministratorsPublish(t *testing.T) {
 	a.want(http.StatusOK, "admin", "PATCH", "/v2/images/"+id, `[{"op": "replace", "path": "/visibility", "value": "public"}]`)
 }
 
+// TestOSSN0015APatchGivesNoRights lets a rule look at a property, which the patch that needs the right sets itself.
+func TestOSSN0015APatchGivesNoRights(t *testing.T) {
+	a := newAPI(t, catalog.DefaultLimits(), rules(t, `"publicize_image": "'yes':%(checked)s"`))
+	id := a.create("alice", `{"other": "1"}`)
+	check := a.unchanged(id)
+	a.want(http.StatusForbidden, "alice", "PATCH", "/v2/images/"+id,
+		`[{"op": "add", "path": "/checked", "value": "yes"}, {"op": "replace", "path": "/visibility", "value": "public"}]`)
+	check()
+	id = a.create("alice", `{"checked": "yes"}`)
+	a.want(http.StatusOK, "alice", "PATCH", "/v2/images/"+id, `[{"op": "replace", "path": "/visibility", "value": "public"}]`)
+}
+
 func TestOSSN0013TheFirstRuleOfAPropertyWins(t *testing.T) {
 	a := newAPI(t, catalog.DefaultLimits(), protected(t,
 		"[^x_billing]", "create = admin", "read = admin", "update = !", "delete = !",

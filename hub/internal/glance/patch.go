@@ -1,6 +1,7 @@
 package glance
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
@@ -66,7 +67,7 @@ func checkOp(op imageapi.PatchOp) error {
 // patch applies operations to a record, which is not stored if one fails.
 func (s *Server) patch(c *auth.Caller, record *storev1.Image, ops []imageapi.PatchOp) error {
 	before := present(s.Catalog, record, 0) // rights are judged by what the image is, not by what it is going to be
-	if record.Properties == nil {
+	if record.Properties = maps.Clone(record.Properties); record.Properties == nil {
 		record.Properties = map[string]string{}
 	}
 	for _, op := range ops {
