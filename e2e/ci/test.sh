@@ -102,6 +102,8 @@ conformance() {
 	start_lab
 	note "conformance of the ceph driver on a real cluster"
 	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 10m ./agent/internal/rbd/cephrbd/...
+	note "the Image API of a site on a real cluster"
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 5m -run OnCeph ./agent/internal/edge
 }
 
 # scenarios: hub, agents and atollctl as processes on three real clusters.
