@@ -218,7 +218,7 @@ func TestOSSN0015OnlyAdministratorsPublish(t *testing.T) {
 
 // TestOSSN0015APatchGivesNoRights lets a rule look at a property, which the patch that needs the right sets itself.
 func TestOSSN0015APatchGivesNoRights(t *testing.T) {
-	a := newAPI(t, catalog.DefaultLimits(), rules(t, `"publicize_image": "'yes':%(checked)s"`))
+	a := newAPI(t, catalog.DefaultLimits(), rules(t, `"publicize_image": "'yes':%(checked)s"`)) //nolint:misspell // the name of the rule
 	id := a.create("alice", `{"other": "1"}`)
 	check := a.unchanged(id)
 	a.want(http.StatusForbidden, "alice", "PATCH", "/v2/images/"+id,
