@@ -131,8 +131,8 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	index := glance.NewIndex(cat)
 	defer index.Close()
 	images := h.imageAPI(glance.Config{
-		Catalog: cat, Index: index, Importer: imports, Chunks: h.area, Directory: directory, Policy: h.access.policy,
-		Settings: h.Image.Settings, Log: h.log.Named("image-api"), Now: time.Now,
+		Catalog: cat, Index: index, Importer: imports, Chunks: h.area, Directory: directory, Sources: needs,
+		Policy: h.access.policy, Settings: h.Image.Settings, Log: h.log.Named("image-api"), Now: time.Now,
 	})
 
 	user := rpc.NewServer(h.access.serverOptions(h.log.Named("api")))

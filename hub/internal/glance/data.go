@@ -30,6 +30,12 @@ type Chunks interface {
 	ReadChunk(ctx context.Context, content image.ID, index int, buf []byte) ([]byte, error)
 }
 
+// Sources decides which store sends what the hub lacks of a content. It is *reconcile.Needs.
+type Sources interface {
+	// Prefer makes a store that holds a copy the one that sends, until release is called. It does not block.
+	Prefer(content image.ID, site image.SiteID, store image.StoreID) (release func())
+}
+
 // Directory knows how sites and stores are now, from memory. It is *session.Directory.
 type Directory interface {
 	Site(id image.SiteID) session.Site

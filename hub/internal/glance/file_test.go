@@ -245,6 +245,45 @@ func TestDownloadFromStore(t *testing.T) {
 	}
 }
 
+// A preferred store sends what the hub has dropped, if it can; else the others do.
+func TestDownloadPrefers(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, func(o *options) { o.staging = staging.MinLimit })
+	data := random(9 << 20)
+	id := h.spread(data)
+	asked := func() map[string]bool {
+		h.sites.mu.Lock()
+		defer h.sites.mu.Unlock()
+		out := map[string]bool{}
+		for name, s := range h.sites.sites {
+			out[name], s.offered = s.offered > 0, 0
+		}
+		return out
+	}
+	h.pushOut()
+	_ = asked()
+	if r := h.want(http.StatusOK, "GET", path(id, "file?prefer=dcn1,dcn0"), nil); !bytes.Equal(r.body, data) {
+		t.Fatal("other bytes")
+	}
+	if got := asked(); !got["dcn1"] || got["central"] || got["dcn0"] {
+		t.Fatalf("asked %v", got)
+	}
+	h.want(http.StatusBadRequest, "GET", path(id, "file?prefer=nowhere"), nil)
+}
+
+func TestDownloadPrefersInVain(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, func(o *options) { o.staging = staging.MinLimit })
+	data := random(9 << 20)
+	id := h.spread(data)
+	h.pushOut()
+	h.sites.change("dcn1", func(s *fakeSite) { s.healthy = false })
+	h.sites.change("dcn0", func(s *fakeSite) { s.online = false })
+	if r := h.want(http.StatusOK, "GET", path(id, "file?prefer=dcn1,dcn0"), nil); !bytes.Equal(r.body, data) {
+		t.Fatal("other bytes")
+	}
+}
+
 // When no store can be asked for what the hub has dropped the answer comes at once.
 func TestDownloadNoStoreReady(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	}
 	index := NewIndex(h.catalog)
 	h.server = New(Config{
-		Catalog: h.catalog, Index: index, Importer: h.importer, Chunks: h.area, Directory: h.sites, Regions: o.regions,
+		Catalog: h.catalog, Index: index, Importer: h.importer, Chunks: h.area, Directory: h.sites, Sources: h.sites.needs, Regions: o.regions,
 		Policy: rules, Settings: o.settings,
 	})
 	h.serve(index, o)

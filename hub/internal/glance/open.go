@@ -3,6 +3,7 @@ package glance
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 const (
 	// chunkWait bounds the wait for one chunk while a site could send it.
 	chunkWait = 2 * time.Minute
+	// preferWait bounds the wait for one chunk from a preferred store.
+	preferWait = 10 * time.Second
 	// cachedWait bounds the wait for the first chunk when no site can: the hub itself has it at once or not at all.
 	cachedWait = 250 * time.Millisecond
 	// mostDownloads bounds how many downloads hold buffers, of chunksAhead chunks each.
@@ -25,11 +28,11 @@ const (
 )
 
 // Open reads the bytes [offset, offset+length) of an image out of the staging area, which gets what it lacks from a store:
-// the central one if it can be asked, else any other. Which store it is follows from who offers the content to the hub and
-// holds for all readers, so prefer has no influence here; an agent that serves its own site reads its own copies.
+// the first in prefer that has a copy and can be asked, else the central one, else any other. What the staging area has
+// is not asked for again. A preferred store that does not send in time is given up for the others.
 // It returns when the first bytes are there. Only the chunks that the range touches are read, the next one while the
 // present one is sent. Errors: Unavailable when no store can be read now or too many downloads run.
-func (s *Server) Open(ctx context.Context, img *imageapi.Image, _ []string, offset, length int64) (io.ReadCloser, error) {
+func (s *Server) Open(ctx context.Context, img *imageapi.Image, prefer []string, offset, length int64) (io.ReadCloser, error) {
 	wait := chunkWait
 	if !s.readable(img) {
 		wait = cachedWait
@@ -42,18 +45,30 @@ func (s *Server) Open(ctx context.Context, img *imageapi.Image, _ []string, offs
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{
-		ctx: ctx, chunks: s.Chunks, content: img.ContentID, offset: offset, left: length, cancel: cancel,
+		ctx: ctx, chunks: s.Chunks, content: img.ContentID, offset: offset, left: length, wait: wait, cancel: cancel,
 		free: make(chan []byte, chunksAhead), full: make(chan chunk), ended: make(chan struct{}), release: func() { <-s.downloads },
+		settle: s.prefer(img, prefer),
 	}
 	for range chunksAhead {
 		d.free <- make([]byte, manifest.ChunkSize)
 	}
-	go d.readAhead(wait)
+	go d.readAhead()
 	if err := d.advance(); err != nil {
 		_ = d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// prefer makes the first store in the list that can be asked the source of an image, until the result is called. It is
+// nil when there is none.
+func (s *Server) prefer(img *imageapi.Image, list []string) (release func()) {
+	for _, name := range list {
+		if st, _ := s.Catalog.Read().Store(image.StoreID(name)); s.Sources != nil && slices.Contains(img.Stores, name) && s.healthy(image.StoreID(name)) {
+			return s.Sources.Prefer(img.ContentID, image.SiteID(st.SiteId), image.StoreID(name))
+		}
+	}
+	return nil
 }
 
 // readable reports whether some store with a copy could be asked now.
@@ -99,15 +114,18 @@ type download struct {
 	full    chan chunk // closed after the last
 	ended   chan struct{}
 	release func()
+	wait    time.Duration // longest wait for a chunk
+	settle  func()        // ends the wish for a store; nil: there is none
 
 	now  chunk
 	done bool
 }
 
-// readAhead reads the wanted parts of chunks in order. wait bounds each of them.
-func (d *download) readAhead(wait time.Duration) {
+// readAhead reads the wanted parts of chunks in order.
+func (d *download) readAhead() {
 	defer close(d.ended)
 	defer close(d.full)
+	defer d.settleDown()
 	for d.left > 0 {
 		var c chunk
 		select {
@@ -115,7 +133,7 @@ func (d *download) readAhead(wait time.Duration) {
 		case <-d.ctx.Done():
 			return
 		}
-		c.b, c.err = d.read(c.buf, wait)
+		c.b, c.err = d.read(c.buf)
 		select {
 		case d.full <- c:
 		case <-d.ctx.Done():
@@ -127,16 +145,19 @@ func (d *download) readAhead(wait time.Duration) {
 	}
 }
 
+// settleDown ends the wish for a store.
+func (d *download) settleDown() {
+	if d.settle != nil {
+		d.settle()
+		d.settle = nil
+	}
+}
+
 // read reads the chunk at the offset and returns the wanted part.
-func (d *download) read(buf []byte, wait time.Duration) ([]byte, error) {
-	none := fault.New(fault.Unavailable, "NO_SOURCE", "no store with a copy of the image can be read now; try again later")
-	ctx, cancel := context.WithTimeoutCause(d.ctx, wait, none)
-	defer cancel()
-	b, err := d.chunks.ReadChunk(ctx, d.content, int(d.offset/manifest.ChunkSize), buf)
-	switch {
-	case fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition): // the hub has not learnt yet what the data is made of
-		return nil, fault.Wrap(err, none.Class, none.Reason, "%s", none.Message)
-	case err != nil:
+func (d *download) read(buf []byte) ([]byte, error) {
+	index := int(d.offset / manifest.ChunkSize)
+	b, err := d.chunk(index, buf, d.wait)
+	if err != nil {
 		return nil, err
 	}
 	from := min(d.offset%manifest.ChunkSize, int64(len(b)))
@@ -147,6 +168,30 @@ func (d *download) read(buf []byte, wait time.Duration) ([]byte, error) {
 	d.offset += int64(len(b))
 	d.left -= int64(len(b))
 	return b, nil
+}
+
+// chunk reads a chunk, from the preferred store first.
+func (d *download) chunk(index int, buf []byte, wait time.Duration) ([]byte, error) {
+	none := fault.New(fault.Unavailable, "NO_SOURCE", "no store with a copy of the image can be read now; try again later")
+	if d.settle != nil {
+		b, err := d.within(min(wait, preferWait), index, buf, none)
+		if err == nil || d.ctx.Err() != nil {
+			return b, err
+		}
+		d.settleDown()
+	}
+	return d.within(wait, index, buf, none)
+}
+
+// within reads a chunk; none is the error when that takes too long or the hub has not learnt yet what the data is made of.
+func (d *download) within(wait time.Duration, index int, buf []byte, none *fault.Error) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(d.ctx, wait, none)
+	defer cancel()
+	b, err := d.chunks.ReadChunk(ctx, d.content, index, buf)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Precondition) {
+		return nil, fault.Wrap(err, none.Class, none.Reason, "%s", none.Message)
+	}
+	return b, err
 }
 
 // advance waits for the next chunk. io.EOF after the last.

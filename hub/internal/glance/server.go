@@ -41,6 +41,7 @@ type Config struct {
 	Importer  Importer
 	Chunks    Chunks
 	Directory Directory
+	Sources   Sources // nil: nobody can choose the store that a download is read from
 	Regions   Regions // needed for glance-download only
 	Policy    imageapi.Policy
 	Settings  Settings

@@ -26,6 +26,8 @@ type fakeSite struct {
 	stuck           bool              // fills do not end
 	progress        *agentv1.Progress // of fills that do not end
 	silent          bool              // never answers whether a copy may go
+	mute            bool              // sends nothing of what it is asked for
+	offered         int               // how often it was asked to send
 	clones          map[image.ID]bool
 	foreign         map[image.ID]*agentv1.Adoption // copies of others
 	data            map[image.ID][]byte            // published copies
@@ -200,6 +202,14 @@ func (f *fakeSites) read(ctx context.Context, img *storev1.Image) ([]byte, error
 func (f *fakeSites) offer(offers map[image.SiteID][]*agentv1.Offer) {
 	for site, list := range offers {
 		for _, o := range list {
+			f.mu.Lock()
+			s := f.sites[string(site)]
+			s.offered++
+			mute := s.mute
+			f.mu.Unlock()
+			if mute {
+				continue
+			}
 			data := f.copied(string(site), image.ID(o.ImageId))
 			for i := 0; i*manifest.ChunkSize < len(data); i++ {
 				raw := data[i*manifest.ChunkSize : min(len(data), (i+1)*manifest.ChunkSize)]

@@ -133,6 +133,7 @@ func (im *Importer) start(ctx context.Context, op image.ID) (image.ID, *staging.
 	}
 	if err := im.Catalog.RestartImport(ctx, op, content); err != nil {
 		w.Abort(fault.Public(err))
+		im.Area.Forget(content) // no record has ever named it
 		return "", nil, err
 	}
 	return content, w, nil

@@ -102,16 +102,17 @@ type Needs struct {
 	log   hclog.Logger
 	dirty chan struct{}
 
-	mu    sync.Mutex
-	whole bool // every image has been looked at
-	needs map[image.ID]imageNeed
+	mu        sync.Mutex
+	whole     bool // every image has been looked at
+	needs     map[image.ID]imageNeed
+	preferred map[image.ID][]*preference // by content, oldest first
 }
 
 // NewNeeds returns an empty collection. Run must be running.
 func NewNeeds(records catalog.Records, area Staging, offer func(map[image.SiteID][]*agentv1.Offer), log hclog.Logger) *Needs {
 	return &Needs{
 		records: records, area: area, offer: offer, log: log,
-		dirty: make(chan struct{}, 1), needs: map[image.ID]imageNeed{},
+		dirty: make(chan struct{}, 1), needs: map[image.ID]imageNeed{}, preferred: map[image.ID][]*preference{},
 	}
 }
 
@@ -194,6 +195,7 @@ func (n *Needs) pass() {
 		in := n.needs[id]
 		needs[in.content] = in.need
 		if in.offer != nil && wanted[in.content] {
+			in.site, in.offer = n.source(in)
 			offers[in.site] = append(offers[in.site], n.offered(in))
 		}
 	}
