@@ -48,7 +48,7 @@ start_lab() {
 # start_keystone starts Keystone for the tests of the Image API, which need it and the clients of OpenStack.
 start_keystone() {
 	local need=() tool
-	for tool in keystone-manage uwsgi_python3 curl jq glance openstack; do
+	for tool in keystone-manage uwsgi_python3 curl jq glance openstack tempest; do
 		command -v "$tool" >/dev/null || need+=("$tool")
 	done
 	if ((${#need[@]})); then
@@ -111,6 +111,11 @@ scenarios() {
 	can_run 'scenarios on real Ceph' || return 0
 	start_lab
 	start_keystone
+	if [[ -n $keystone ]]; then
+		note "tokens against a real Keystone, rules against the real oslo.policy"
+		go test -count=1 -run Real ./pkg/auth/keystone
+		ATOLL_TEST_OSLO_POLICY=/usr/bin/python3 go test -count=1 -run Oslo ./pkg/policy
+	fi
 	note "scenarios on three real clusters"
 	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 30m ./e2e/scenarios/...
 }

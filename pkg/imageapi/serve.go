@@ -2,6 +2,7 @@ package imageapi
 
 import (
 	"net/http"
+	"strconv"
 	"slices"
 	"time"
 
@@ -125,7 +126,8 @@ func (s *service) serve(e *exchange, r *http.Request) error {
 	e.caller = &caller
 	if s.o.Limit != nil {
 		if err := s.o.Limit(&caller); err != nil {
-			return Status(&later{error: err, seconds: "1"}, http.StatusTooManyRequests)
+			wait, _ := auth.RetryAfter(err)
+			return Status(&later{error: err, seconds: strconv.Itoa(max(int(wait.Seconds()), 1))}, http.StatusTooManyRequests)
 		}
 	}
 	return s.route(e, r.WithContext(auth.With(r.Context(), &caller)), a.segments)
