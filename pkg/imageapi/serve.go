@@ -2,8 +2,8 @@ package imageapi
 
 import (
 	"net/http"
-	"strconv"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
