@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/atoll-dcn/atoll/agent/internal/rbd/filerbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
@@ -431,5 +432,25 @@ func TestInheritedMarks(t *testing.T) {
 	s.holds(c)
 	if got := image.ID(s.meta(metaImage)); got != img1 {
 		t.Errorf("marked as %s", got)
+	}
+}
+
+// BenchmarkDigestOfHoles tells what an empty copy costs: hashing its zeroes, and nothing else.
+func BenchmarkDigestOfHoles(b *testing.B) {
+	const size = 1 << 30
+	pool, err := filerbd.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	img, err := pool.Create(b.Context(), "empty", size)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = img.Close() }()
+	b.SetBytes(size)
+	for b.Loop() {
+		if _, err := digest(b.Context(), img, &tracker{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
