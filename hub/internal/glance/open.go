@@ -17,7 +17,7 @@ const (
 	// chunkWait bounds the wait for one chunk while a site could send it.
 	chunkWait = 2 * time.Minute
 	// preferWait bounds the wait for one chunk from a preferred store.
-	preferWait = 10 * time.Second
+	preferWait = 5 * time.Second
 	// cachedWait bounds the wait for the first chunk when no site can: the hub itself has it at once or not at all.
 	cachedWait = 250 * time.Millisecond
 	// mostDownloads bounds how many downloads hold buffers, of chunksAhead chunks each.

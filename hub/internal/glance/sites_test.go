@@ -27,7 +27,6 @@ type fakeSite struct {
 	progress        *agentv1.Progress // of fills that do not end
 	silent          bool              // never answers whether a copy may go
 	mute            bool              // sends nothing of what it is asked for
-	offered         int               // how often it was asked to send
 	clones          map[image.ID]bool
 	foreign         map[image.ID]*agentv1.Adoption // copies of others
 	data            map[image.ID][]byte            // published copies
@@ -44,6 +43,7 @@ type fakeSites struct {
 
 	mu    sync.Mutex
 	sites map[string]*fakeSite
+	asked []string // which sites were asked to send, in order
 }
 
 func newFakeSites(c *catalog.Catalog, records catalog.Records, area *staging.Area, names ...string) *fakeSites {
@@ -203,9 +203,8 @@ func (f *fakeSites) offer(offers map[image.SiteID][]*agentv1.Offer) {
 	for site, list := range offers {
 		for _, o := range list {
 			f.mu.Lock()
-			s := f.sites[string(site)]
-			s.offered++
-			mute := s.mute
+			f.asked = append(f.asked, string(site))
+			mute := f.sites[string(site)].mute
 			f.mu.Unlock()
 			if mute {
 				continue

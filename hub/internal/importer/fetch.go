@@ -10,6 +10,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -124,6 +125,9 @@ func (im *Importer) fetch(ctx context.Context, j job) {
 	log.Info("fetch complete")
 }
 
+// begins says how often the store of records is asked again before a fetch is given up at its start.
+var begins = retry.Policy{Initial: 100 * time.Millisecond, Max: 5 * time.Second, Attempts: 10}
+
 // start gives an import a new content.
 func (im *Importer) start(ctx context.Context, op image.ID) (image.ID, *staging.Writer, error) {
 	content := image.NewID()
@@ -131,7 +135,8 @@ func (im *Importer) start(ctx context.Context, op image.ID) (image.ID, *staging.
 	if err != nil {
 		return "", nil, err
 	}
-	if err := im.Catalog.RestartImport(ctx, op, content); err != nil {
+	err = retry.Do(ctx, begins, func(ctx context.Context) error { return im.Catalog.RestartImport(ctx, op, content) }, nil)
+	if err != nil {
 		w.Abort(fault.Public(err))
 		im.Area.Forget(content) // no record has ever named it
 		return "", nil, err

@@ -81,6 +81,26 @@ func TestFailureIsRecordedWhenRecordsReturn(t *testing.T) {
 	b.wantNothing()
 }
 
+// A fetch that begins while the store of records is away for a moment is not given up.
+func TestFetchBeginsWhenRecordsReturn(t *testing.T) {
+	t.Parallel()
+	b, records := newAwayBench(t)
+	im := b.importer()
+	op, err := im.Enqueue(t.Context(), b.request(), func(context.Context) (io.ReadCloser, int64, error) {
+		return io.NopCloser(bytes.NewReader([]byte("data"))), 4, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(records.gone)
+	timer := time.AfterFunc(200*time.Millisecond, func() { close(records.back) })
+	t.Cleanup(func() { timer.Stop() })
+	b.run(im)
+	if o := b.settled(op.Id); !o.Source.Complete {
+		t.Fatalf("got %v", o)
+	}
+}
+
 // closing is an empty reader that closes a channel.
 type closing struct{ ch chan struct{} }
 
