@@ -74,7 +74,7 @@ func TestOSSA2015003QuotaCountsInFlight(t *testing.T) {
 						n++
 					}
 				}
-				return n == 3 || len(gate) > 0
+				return n == 3
 			})
 			close(gate)
 			wg.Wait()
@@ -87,6 +87,23 @@ func TestOSSA2015003QuotaCountsInFlight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A download that says how long it is counts once.
+func TestQuotaCountsAnnouncedDownloadsOnce(t *testing.T) {
+	t.Parallel()
+	const size = 2*manifest.ChunkSize + 1
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		_, _ = w.Write(random(size))
+	}))
+	t.Cleanup(web.Close)
+	h := newHub(t, func(o *options) { o.limits.ProjectBytes = 2 * size })
+	fits, not := h.create(), h.create()
+	h.want(http.StatusAccepted, "POST", path(fits, "import"), jsonBody(webDownload(web.URL, `,"stores":["dcn0"]`)))
+	h.until("both stores have it", func() bool { return h.show(fits)["stores"] == "central,dcn0" })
+	h.want(http.StatusRequestEntityTooLarge, "POST", path(not, "import"), jsonBody(webDownload(web.URL, "")))
+	h.wantNothingOf(not)
 }
 
 // gated yields data, and waits at one place for the gate.

@@ -13,10 +13,10 @@ import (
 // belongs to the goroutine that ingests.
 type arrival struct {
 	received atomic.Int64
+	image    image.ID
 	project  string
 	staged   bool
 	copies   int64 // stores that the data is for; 1 when it is staged
-	known    int64 // bytes that the records count for one copy
 	next     int64 // length at which the project's usage is added up again
 }
 
@@ -28,7 +28,7 @@ func (im *Importer) track(op image.ID) (a *arrival, done func()) {
 	o, _ := im.Catalog.Read().Operation(op)
 	img, _ := im.Catalog.Read().Image(image.ID(o.GetImageId()))
 	a = &arrival{
-		project: img.GetOwner(), known: img.GetContent().GetSizeBytes(), copies: max(1, int64(len(o.GetStores()))),
+		image: image.ID(o.GetImageId()), project: img.GetOwner(), copies: max(1, int64(len(o.GetStores()))),
 		staged: o.GetKind() == storev1.OperationKind_OPERATION_KIND_STAGE,
 	}
 	im.mu.Lock()
@@ -48,7 +48,8 @@ func (im *Importer) beyond(project string, staged bool) int64 {
 	var n int64
 	for _, a := range im.incoming {
 		if a.project == project && a.staged == staged {
-			n += max(0, a.received.Load()-a.known) * a.copies
+			img, _ := im.Catalog.Read().Image(a.image) // counts what its source has announced
+			n += max(0, a.received.Load()-img.GetContent().GetSizeBytes()) * a.copies
 		}
 	}
 	return n
