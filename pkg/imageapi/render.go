@@ -85,7 +85,11 @@ func (img *Image) appendCore(b []byte) []byte {
 	b = appendOptional(append(b, ','), "owner", img.Owner)
 	b = appendOptional(append(b, ','), "disk_format", img.DiskFormat)
 	b = appendOptional(append(b, ','), "container_format", img.ContainerFormat)
-	b = appendNumber(append(b, `,"size":`...), img.Size)
+	if img.Size == 0 && img.Checksum != "" { // known to be empty
+		b = append(b, `,"size":0`...)
+	} else {
+		b = appendNumber(append(b, `,"size":`...), img.Size)
+	}
 	b = appendNumber(append(b, `,"virtual_size":`...), img.VirtualSize)
 	b = appendOptional(append(b, ','), "checksum", img.Checksum)
 	b = appendOptional(append(b, ','), "os_hash_algo", img.HashAlgo)

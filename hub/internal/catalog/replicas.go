@@ -26,6 +26,9 @@ func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target, method s
 		if old.Status != storev1.ImageStatus_IMAGE_STATUS_ACTIVE {
 			return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s is not active; only active images can be copied", id)
 		}
+		if old.Content.GetId() == "" {
+			return errEmpty(id)
+		}
 		stores, err := c.resolve(t)
 		if err != nil {
 			return err

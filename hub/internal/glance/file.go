@@ -43,18 +43,33 @@ func (s *Server) putFile(w http.ResponseWriter, r *http.Request) error {
 	if img.DiskFormat == "" || img.ContainerFormat == "" {
 		return fault.New(fault.Invalid, "NO_FORMAT", "disk_format and container_format must be set before the data is uploaded")
 	}
+	data := newBody(w, r)
+	if in.SizeBytes == 0 && r.ContentLength == 0 {
+		return s.putNothing(w, r, img.ID)
+	}
 	if err := s.ready(store); err != nil {
 		return err
 	}
 	in.Image, in.Target, in.Direct = img.ID, catalog.Target{Stores: []string{string(store)}}, true
-	data := newBody(w, r)
 	op, err := s.Importer.Store(r.Context(), in, data)
 	if err != nil {
 		data.leave(w)
 		s.awaitUndone(r.Context(), img.ID)
+		if fault.ReasonOf(err) == importer.ReasonEmpty {
+			return s.putNothing(w, r, img.ID)
+		}
 		return uploadError(err)
 	}
 	if err := s.awaitActive(r.Context(), op); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// putNothing makes an image active whose data is empty; no store has to do anything for it.
+func (s *Server) putNothing(w http.ResponseWriter, r *http.Request, id image.ID) error {
+	if err := s.Catalog.ActivateEmpty(r.Context(), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

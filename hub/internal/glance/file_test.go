@@ -80,7 +80,7 @@ func TestPutFileRefused(t *testing.T) {
 		"not allowed":         {http.StatusForbidden, queued, jsonBody("x"), octets("X-Auth-Token", "ann")},
 		"active already":      {http.StatusConflict, done, jsonBody("x"), octets()},
 		"no formats":          {http.StatusBadRequest, image.ID(bare.Id), jsonBody("x"), octets()},
-		"empty":               {http.StatusBadRequest, queued, chunked(nil), octets()},
+		"empty to stage":      {http.StatusBadRequest, queued, chunked(nil), octets("stage", "")},
 		"too short":           {http.StatusBadRequest, queued, chunked([]byte("abc")), octets("x-openstack-image-size", "4")},
 		"too long":            {http.StatusBadRequest, queued, chunked([]byte("abcde")), octets("x-openstack-image-size", "4")},
 		"header wins":         {http.StatusBadRequest, queued, jsonBody("abc"), octets("x-openstack-image-size", "4")},
@@ -104,6 +104,25 @@ func TestPutFileRefused(t *testing.T) {
 		h.wantNothingOf(queued)
 	}
 	h.want(http.StatusNoContent, "PUT", path(queued, "file"), jsonBody("x"), octets()...)
+}
+
+// Nova stores the snapshot of a server that runs from a volume as an image without any data.
+func TestPutNothing(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]io.Reader{"chunked": chunked(nil), "of no length": http.NoBody} {
+		h := newHub(t)
+		h.about = name
+		id := h.create()
+		h.want(http.StatusNoContent, "PUT", path(id, "file"), body, octets()...)
+		img := h.show(id)
+		if img["status"] != "active" || img["size"] != 0.0 || img["checksum"] != "d41d8cd98f00b204e9800998ecf8427e" || img["stores"] != nil {
+			t.Fatalf("%s: got %v", name, img)
+		}
+		h.want(http.StatusNoContent, "GET", path(id, "file"), nil)
+		h.want(http.StatusConflict, "POST", path(id, "import"), jsonBody(`{"method":{"name":"copy-image"},"stores":["dcn0"]}`))
+		h.want(http.StatusConflict, "PUT", path(id, "file"), jsonBody("x"), octets()...)
+		h.want(http.StatusNoContent, "DELETE", "/v2/images/"+string(id), nil)
+	}
 }
 
 // wantNothingOf checks that an image is queued and nothing of it is left; others may have data.

@@ -82,6 +82,9 @@ func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
 	return n, false, nil
 }
 
+// ReasonEmpty is the reason of an import whose source has no bytes.
+const ReasonEmpty = "EMPTY_IMAGE"
+
 // checkSize compares the bytes read so far with what was announced and with the limits.
 func (im *Importer) checkSize(length, expected int64, last bool) error {
 	most := im.MaxSize
@@ -90,7 +93,7 @@ func (im *Importer) checkSize(length, expected int64, last bool) error {
 	}
 	switch {
 	case last && length == 0:
-		return fault.New(fault.Invalid, "EMPTY_IMAGE", "the image data is empty")
+		return fault.New(fault.Invalid, ReasonEmpty, "the image data is empty")
 	case length > most:
 		return fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", most)
 	case expected > 0 && (length > expected || last && length < expected):
