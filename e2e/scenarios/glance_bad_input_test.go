@@ -104,6 +104,7 @@ func badRequests(c *cloud) {
 		"a NUL in the path":   c.raw(c.head("GET", "/v2/images/%00")),
 		"bad UTF-8 in a path": c.raw(c.head("GET", "/v2/images/%ff%fe")),
 	} {
+		c.T.Logf("%s: %d", name, code)
 		if code != 0 && (code < 400 || code > 499) {
 			c.T.Errorf("%s: status %d", name, code)
 		}
@@ -135,7 +136,7 @@ func badUploads(c *cloud) {
 				return 400
 			},
 			"truncated chunks": func(path string) int {
-				return c.raw(c.head("PUT", path, octets, "Transfer-Encoding: chunked"), []byte("100000\r\n"), c.data[:1<<20], []byte("\r\nbroken"))
+				return c.raw(c.head("PUT", path, octets, "Transfer-Encoding: chunked"), []byte("100000\r\n"), c.data[:1<<20], []byte("\r\nbroken\r\n"))
 			},
 			"less than it said": func(path string) int {
 				return c.Demo.Call(http.MethodPut, path, c.data[:1<<20], "Content-Type", "application/octet-stream", "X-OpenStack-Image-Size", "2097152").Code

@@ -25,7 +25,7 @@ func (c *cloud) identity(a *lab.Actor) *gophercloud.ServiceClient {
 
 // applicationCredential works in the place of a password.
 func applicationCredential(c *cloud) {
-	made, err := applicationcredentials.Create(c.T.Context(), c.identity(c.Demo), c.Demo.User(), applicationcredentials.CreateOpts{Name: "images"}).Extract()
+	made, err := applicationcredentials.Create(c.T.Context(), c.identity(c.Demo), c.Demo.User(), applicationcredentials.CreateOpts{Name: c.Dir}).Extract()
 	c.must(err)
 	robot := *c.Demo
 	robot.Name = "robot"

@@ -25,7 +25,12 @@ func copyImage(c *cloud) {
 	c.active(c.Demo, other)
 	c.holds(c.Demo, other, "central", "dcn0", "dcn1")
 	c.Alt.GlanceFails("HTTP 404", "image-import", other, "--all-stores", "true", "--import-method", "copy-image")
-	c.Demo.GlanceFails("HTTP 409", "image-import", c.queue(c.Demo, nil), "--stores", "dcn0", "--import-method", "copy-image")
+	copying := lab.Object{"method": lab.Object{"name": "copy-image"}, "stores": []string{"dcn0"}}
+	c.Demo.Call(http.MethodPost, "/v2/images/"+c.queue(c.Demo, nil)+"/import", copying).Is(http.StatusConflict)
+	copying["stores"] = []string{}
+	c.Demo.Call(http.MethodPost, "/v2/images/"+other+"/import", copying).Is(http.StatusBadRequest)
+	copying["stores"] = []string{"nowhere"}
+	c.Demo.Call(http.MethodPost, "/v2/images/"+other+"/import", copying).Is(http.StatusConflict)
 }
 
 // deleteFromStore removes one copy, never the last one, and never one that is in use.
@@ -128,6 +133,12 @@ func failedStore(c *cloud) {
 		return img.Text("status") == "uploading" && strings.Contains(img.Text("os_glance_failed_import"), "dcn1")
 	})
 	c.Ceph("dcn1", "osd", "pool", "set-quota", "images", "max_bytes", "0")
+	lab.Eventually(c.T, waitShort, "the pool takes data again", func() error {
+		if strings.Contains(c.Ceph("dcn1", "osd", "pool", "ls", "detail"), "full_quota") {
+			return errNotYet
+		}
+		return nil
+	})
 	c.Demo.Glance("image-import", staged, "--import-method", "glance-direct", "--stores", "central,dcn1", "--allow-failure", "False")
 	c.active(c.Demo, staged)
 	c.holds(c.Demo, staged, "central", "dcn1")
