@@ -7,7 +7,7 @@ declare -A sets=(
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
 	[keystone]='keystone uwsgi-core uwsgi-plugin-python3 curl jq'
-	[tempest]='tempest python3-tempest'
+	[tempest]='tempest python3-tempest glance-tempest-plugin'
 	[clients]='python3-glanceclient python3-openstackclient'
 )
 
