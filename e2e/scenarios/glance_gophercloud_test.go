@@ -43,8 +43,11 @@ func gopherImages(c *cloud) {
 	c.must(imagedata.Upload(ctx, sc, img.ID, bytes.NewReader(c.data)).ExtractErr())
 	c.holds(c.Demo, img.ID, "central")
 	img, err = images.Update(ctx, sc, img.ID, images.UpdateOpts{
-		images.ReplaceImageName{NewName: "gopher two"}, images.ReplaceImageTags{NewTags: []string{"go", "gone"}}, images.ReplaceImageHidden{NewHidden: false},
-		images.ReplaceImageMinRam{NewMinRam: 7}, images.ReplaceImageProtected{NewProtected: true},
+		images.ReplaceImageName{NewName: "gopher two"},
+		images.ReplaceImageTags{NewTags: []string{"go", "gone"}},
+		images.ReplaceImageHidden{NewHidden: false},
+		images.ReplaceImageMinRam{NewMinRam: 7},
+		images.ReplaceImageProtected{NewProtected: true},
 		images.UpdateImageProperty{Op: images.AddOp, Name: "hw_disk_bus", Value: "scsi"},
 		images.UpdateImageProperty{Op: images.ReplaceOp, Name: "os_distro", Value: "inferno"},
 		images.UpdateVisibility{Visibility: images.ImageVisibilityCommunity},

@@ -52,7 +52,7 @@ func parse(location string) ([]string, error) {
 		return nil, errors.New("not stored in rbd")
 	}
 	var parts []string
-	for _, piece := range strings.Split(rest, "/") {
+	for piece := range strings.SplitSeq(rest, "/") {
 		part, err := url.PathUnescape(piece)
 		if err != nil {
 			return nil, err

@@ -76,11 +76,15 @@ func validatedLocation(c *cloud) {
 	}
 	fsid := c.Ceph("dcn1", "fsid")
 	for _, refused := range []lab.Object{
-		{"url": "file:///etc/passwd"}, {"url": "filesystem:///etc/passwd"}, {"url": "rbd://" + fsid + "/images/" + id},
-		{"url": "rbd://" + fsid + "/images/" + missing + "/snap"}, {"url": "rbd://" + missing + "/images/" + id + "/snap"},
+		{"url": "file:///etc/passwd"},
+		{"url": "filesystem:///etc/passwd"},
+		{"url": "rbd://" + fsid + "/images/" + id},
+		{"url": "rbd://" + fsid + "/images/" + missing + "/snap"},
+		{"url": "rbd://" + missing + "/images/" + id + "/snap"},
 		{"url": url, "validation_data": lab.Object{"os_hash_algo": "sha512"}},
 		{"url": url, "validation_data": lab.Object{"os_hash_algo": "crc32", "os_hash_value": "00"}},
-		{"url": url, "validation_data": lab.Object{"os_hash_algo": "sha512", "os_hash_value": "zz"}}, {},
+		{"url": url, "validation_data": lab.Object{"os_hash_algo": "sha512", "os_hash_value": "zz"}},
+		{},
 	} {
 		answer := c.Nova.Call(http.MethodPost, "/v2/images/"+id+"/locations", refused).Is(http.StatusBadRequest, http.StatusForbidden)
 		if strings.Contains(string(answer.Body), "passwd") || strings.Contains(string(answer.Body), fsid) {

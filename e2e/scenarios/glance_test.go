@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -165,9 +166,7 @@ func (c *cloud) create(a *lab.Actor, attributes lab.Object, stores ...string) st
 func (c *cloud) queue(a *lab.Actor, attributes lab.Object) string {
 	c.T.Helper()
 	body := lab.Object{"name": c.T.Name(), "disk_format": "raw", "container_format": "bare"}
-	for name, value := range attributes {
-		body[name] = value
-	}
+	maps.Copy(body, attributes)
 	return a.Call(http.MethodPost, "/v2/images", body).Is(http.StatusCreated).JSON().Text("id")
 }
 
