@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +27,7 @@ func WriteJSON(w http.ResponseWriter, code int, v any) error {
 
 func writeBytes(w http.ResponseWriter, code int, b []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b))) // else a large one goes out in chunks, with more system calls
 	w.WriteHeader(code)
 	_, _ = w.Write(b) //nolint:gosec // JSON that no browser renders; and a client that left needs no answer
 }
