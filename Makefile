@@ -79,10 +79,19 @@ e2e: packages ## Only the scenarios, on real Ceph
 	@$(MAKE) build
 	@e2e/ci/test.sh scenarios
 
-.PHONY: bench
-bench: packages ## Measure copies against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look)
+.PHONY: robustness
+robustness: packages ## 200 clients on the Image API for two minutes, on real Ceph and with Keystone
 	@$(MAKE) build
+	@e2e/ci/test.sh robustness
+
+.PHONY: bench
+bench: packages bench-images ## Measure copies against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
 	@e2e/bench/run.sh
+
+.PHONY: bench-images
+bench-images: ## Measure the Image API with 100,000 images, without Ceph
+	@$(MAKE) build
+	@e2e/bench/images.sh
 
 ## Check
 

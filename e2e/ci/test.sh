@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests: test.sh PART... with the parts unit, conformance and scenarios.
+# Runs the tests: test.sh PART... with the parts unit, conformance, scenarios and robustness.
 # Output is that of `go test`. What cannot run on this machine is named; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -120,10 +120,19 @@ scenarios() {
 	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 30m ./e2e/scenarios/...
 }
 
-(($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios ..." >&2; exit 2; }
+# robustness: what takes too long for every change.
+robustness() {
+	can_run 'robustness on real Ceph' || return 0
+	start_lab
+	start_keystone
+	note "many clients for two minutes"
+	ATOLL_LONG=1 go test -count=1 -timeout 15m -v -run TestStormOnImages ./e2e/scenarios
+}
+
+(($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios|robustness ..." >&2; exit 2; }
 for part in "$@"; do
 	case $part in
-	unit | conformance | scenarios) "$part" ;;
+	unit | conformance | scenarios | robustness) "$part" ;;
 	*) echo "no such part: $part" >&2; exit 2 ;;
 	esac
 done
