@@ -705,7 +705,10 @@ type ImportImageRequest struct {
 	// Stores to fill.
 	Target *StoreSelection `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
 	// Import what StageImage has brought in. When the import fails the data stays and can be imported again.
-	Staged        bool `protobuf:"varint,4,opt,name=staged,proto3" json:"staged,omitempty"`
+	Staged bool `protobuf:"varint,4,opt,name=staged,proto3" json:"staged,omitempty"`
+	// What the data must hash to, as "sha256:" or "sha512:" and hex digits. Other data fails the import and leaves nothing
+	// behind. Optional; not with staged.
+	Checksum      string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +769,13 @@ func (x *ImportImageRequest) GetStaged() bool {
 		return x.Staged
 	}
 	return false
+}
+
+func (x *ImportImageRequest) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
 }
 
 // ImportImageResponse is the answer of ImportImage.
@@ -2188,12 +2198,13 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"\x12DeleteImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
 	"\x13DeleteImageResponse\x125\n" +
-	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"\x84\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"\xa0\x01\n" +
 	"\x12ImportImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x124\n" +
 	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\x12\x16\n" +
-	"\x06staged\x18\x04 \x01(\bR\x06staged\"L\n" +
+	"\x06staged\x18\x04 \x01(\bR\x06staged\x12\x1a\n" +
+	"\bchecksum\x18\x05 \x01(\tR\bchecksum\"L\n" +
 	"\x13ImportImageResponse\x125\n" +
 	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"h\n" +
 	"\x12UploadImageRequest\x124\n" +

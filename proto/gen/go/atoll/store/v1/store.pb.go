@@ -1846,7 +1846,11 @@ type Source struct {
 	// Content being filled.
 	ContentId string `protobuf:"bytes,3,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
 	// Whether the caller waits for the data to be stored: the Image API calls such an image saving, not importing.
-	Direct        bool `protobuf:"varint,4,opt,name=direct,proto3" json:"direct,omitempty"`
+	Direct bool `protobuf:"varint,4,opt,name=direct,proto3" json:"direct,omitempty"`
+	// What the bytes must hash to, as "sha256:" or "sha512:" and hex; empty: nothing was said.
+	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Whether the URL had parts that may be secret (user, password, query). They are not kept, so uri is not the whole URL.
+	Secret        bool `protobuf:"varint,6,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1905,6 +1909,20 @@ func (x *Source) GetContentId() string {
 func (x *Source) GetDirect() bool {
 	if x != nil {
 		return x.Direct
+	}
+	return false
+}
+
+func (x *Source) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *Source) GetSecret() bool {
+	if x != nil {
+		return x.Secret
 	}
 	return false
 }
@@ -2059,13 +2077,15 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0eOperationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"m\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xa1\x01\n" +
 	"\x06Source\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
 	"\n" +
 	"content_id\x18\x03 \x01(\tR\tcontentId\x12\x16\n" +
-	"\x06direct\x18\x04 \x01(\bR\x06direct*\xca\x01\n" +
+	"\x06direct\x18\x04 \x01(\bR\x06direct\x12\x1a\n" +
+	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x16\n" +
+	"\x06secret\x18\x06 \x01(\bR\x06secret*\xca\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
