@@ -12,7 +12,8 @@ import (
 // errTermLost tells that a candidate's lease was lost before it came to lead.
 var errTermLost = errors.New("the place in the election was lost while waiting")
 
-// Campaign blocks until this hub leads, or ctx ends or the store closes. It goes on trying while etcd does not answer.
+// Campaign blocks until this hub leads and its cache shows everything that earlier leaders have written, or ctx ends or
+// the store closes. It goes on trying while etcd does not answer.
 // lost is closed as soon as this hub knows that it no longer leads, at the latest with Close; what it does as the leader
 // must end then. Its commits are refused by the store even while it does not know. ctx only limits the waiting.
 //
@@ -56,6 +57,9 @@ func (s *Store) candidacy(ctx context.Context) (*term, error) {
 	}
 	if err = s.enter(ctx, t); err == nil {
 		err = s.waitTurn(ctx, t)
+	}
+	if err == nil {
+		err = s.catchUp(ctx, t)
 	}
 	if err != nil {
 		ctx, cancel := s.bounded(context.WithoutCancel(ctx), s.timing.settle)
@@ -110,6 +114,48 @@ func (s *Store) waitTurn(ctx context.Context, t *term) error {
 			return err
 		}
 	}
+}
+
+// catchUp blocks until the cache shows all that was written before this candidate came to lead: earlier leaders can write
+// no more. The cache follows only this store's keys, so the mark that it waits for is set on one of them.
+func (s *Store) catchUp(ctx context.Context, t *term) error {
+	rev, err := s.mark(ctx, t)
+	if err != nil {
+		return err
+	}
+	for {
+		seen := s.sees(ctx, rev)
+		switch {
+		case t.isLost():
+			return errTermLost
+		case seen:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// mark writes the candidate's key once more and returns the revision of that.
+func (s *Store) mark(ctx context.Context, t *term) (int64, error) {
+	ctx, cancel := s.bounded(ctx, s.timing.request)
+	defer cancel()
+	resp, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.rev)).
+		Then(clientv3.OpPut(t.key, s.hubID, clientv3.WithLease(t.lease))).Commit()
+	switch {
+	case err != nil:
+		return 0, err
+	case !resp.Succeeded:
+		return 0, errTermLost
+	}
+	return resp.Header.Revision, nil
+}
+
+// sees waits a while until the cache has come to revision rev, and reports whether it has.
+func (s *Store) sees(ctx context.Context, rev int64) bool {
+	ctx, cancel := s.bounded(ctx, s.timing.renew)
+	defer cancel()
+	return s.cache.waitRevision(ctx, rev) == nil
 }
 
 // older returns the key of the candidate right before t, "" when t is the first, and the revision of the answer.

@@ -100,6 +100,41 @@ func TestLeadPassesOnWhenTheLeaderCloses(t *testing.T) {
 	wantLeader(t, b, "b")
 }
 
+// A hub that follows slowly must not lead before it has seen the last word of the leader before it.
+func TestNewLeaderHasSeenWhatTheOldOneWrote(t *testing.T) {
+	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
+	campaign(t, a)
+	done := behind(t.Context(), t, b, 2)
+	b.cache.mu.Lock()
+	held := true
+	defer func() {
+		if held {
+			b.cache.mu.Unlock()
+		}
+	}()
+	commit(t, a, siteWrite(a, "x", "the last word"))
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { // it has won, and says so
+		r, err := b.client.Get(t.Context(), b.keys.leader(), clientv3.WithPrefix())
+		return err == nil && len(r.Kvs) == 1 && r.Kvs[0].ModRevision > r.Kvs[0].CreateRevision
+	})
+	select {
+	case err := <-done:
+		t.Fatalf("it leads without having seen the last word: %v", err)
+	case <-time.After(2 * quick.renew):
+	}
+	held = false
+	b.cache.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := b.Site("x"); s.GetDescription() != "the last word" {
+		t.Fatalf("the new leader sees %v", s)
+	}
+}
+
 func TestRevokedLeaderIsFenced(t *testing.T) {
 	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
 	lost := campaign(t, a)
