@@ -66,6 +66,36 @@ func TestPlanDeleteImageInUse(t *testing.T) {
 	b.wantOp(filling, succeeded, "", succeeded)
 }
 
+// A refused delete gives back only what it has asked for itself: copies that a failed import takes back go on to go.
+func TestPlanDeleteImageInUseDuringUndo(t *testing.T) {
+	t.Parallel()
+	b := newBoard(t)
+	o := b.startImport(true, "central", "dcn0", "dcn1")
+	b.plan()
+	b.say(central, sitePresent)
+	b.say("dcn1", sitePresent)
+	b.fail("dcn0", "NO_SPACE", false)
+	b.say("dcn0", siteAbsent)
+	refused := b.startDelete()
+	b.plan()
+	asked := b.replica(central).Generation
+	b.say("dcn1", siteInUse)
+	b.wantOp(refused, failed, "IN_USE", cancelled, failed)
+	if r := b.replica(central); r.Removal != storev1.Removal_REMOVAL_CHECKING || r.Generation != asked {
+		t.Fatalf("the undo has lost its copy: %v", r)
+	}
+	b.say(central, siteCondemned)
+	b.say(central, siteAbsent)
+	if b.replica(central) != nil {
+		t.Fatalf("left: %v", b.replica(central))
+	}
+	b.wantOp(o, failed, "NO_SPACE", cancelled, failed, cancelled)
+	if notes := b.ops[o.Id].Notes; len(notes) != 1 || !strings.Contains(notes[0], "dcn1 keeps its copy") {
+		t.Fatalf("notes: %q", notes)
+	}
+	b.wantImage(activeImage, "dcn0") // by the copy that is in use
+}
+
 // A delete during a copy ends the copy.
 func TestPlanDeleteImageDuringCopy(t *testing.T) {
 	t.Parallel()

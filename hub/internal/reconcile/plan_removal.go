@@ -95,7 +95,7 @@ func (p *planner) refuseDelete(inUse []string) {
 	p.img.Status = p.img.StatusBeforeDelete
 	p.img.StatusBeforeDelete = storev1.ImageStatus_IMAGE_STATUS_UNSPECIFIED
 	for _, s := range p.stores() {
-		if !p.removing(s) { // else planRemoval goes on with it by itself
+		if !p.removing(s) && !p.undoing(s) { // else planRemoval goes on with it by itself
 			p.undelete(p.replicas[s])
 		}
 	}
@@ -120,6 +120,20 @@ func (p *planner) refuseDelete(inUse []string) {
 func (p *planner) removing(s image.StoreID) bool {
 	return slices.ContainsFunc(p.ops, func(o *storev1.Operation) bool {
 		return o.Kind == storev1.OperationKind_OPERATION_KIND_DELETE_REPLICA && o.State == running && o.Stores[0].StoreId == string(s)
+	})
+}
+
+// undoing reports whether an operation takes back this copy, which it has made, whatever becomes of the image.
+func (p *planner) undoing(s image.StoreID) bool {
+	r := p.replicas[s]
+	return slices.ContainsFunc(p.ops, func(o *storev1.Operation) bool {
+		if o.State != running || o.Undoing == notSet || p.wanted(s, o) {
+			return false
+		}
+		if r.PhaseBeforeRemoval == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE && !o.AllMustSucceed {
+			return false // it stands on its own
+		}
+		return slices.ContainsFunc(o.Stores, func(part *storev1.OperationStore) bool { return part.Created && part.StoreId == string(s) })
 	})
 }
 
