@@ -119,8 +119,8 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	touch := func(ids ...image.ID) { loop.Touch(ids...) }
 	directory := session.NewDirectory(time.Now, touch)
 	sessions := session.New(session.Config{
-		Catalog: cat, Directory: directory, Peer: identity.Caller, Desired: reconcile.Desired, Metadata: reconcile.Metadata,
-		Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
+		Catalog: cat, Directory: directory, Peer: identity.Caller, Expiry: identity.Expiry, Desired: reconcile.Desired,
+		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
 	})
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	loop = reconcile.NewLoop(reconcile.Config{

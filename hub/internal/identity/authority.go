@@ -54,6 +54,7 @@ type siteKey struct{}
 type caller struct {
 	site    image.SiteID
 	address string
+	expires time.Time
 }
 
 // Caller returns the verified site of an agent's call and the address it comes from.
@@ -65,8 +66,14 @@ func Caller(ctx context.Context) (image.SiteID, string, error) {
 	return c.site, c.address, nil
 }
 
+// Expiry returns when the verified certificate of an agent's call expires; zero for a call without one.
+func Expiry(ctx context.Context) time.Time {
+	c, _ := ctx.Value(siteKey{}).(caller)
+	return c.expires
+}
+
 // check verifies the certificate of a connection and that its site knows it. Refusals are logged and remembered.
-func (a *Authority) check(state *tls.ConnectionState, address string) (image.SiteID, error) {
+func (a *Authority) check(state *tls.ConnectionState, address string) (caller, error) {
 	var cert *x509.Certificate
 	if state != nil && len(state.PeerCertificates) > 0 {
 		cert = state.PeerCertificates[0]
@@ -77,9 +84,9 @@ func (a *Authority) check(state *tls.ConnectionState, address string) (image.Sit
 	}
 	if err != nil {
 		a.refused.note(cert, address, err)
-		return "", err
+		return caller{}, err
 	}
-	return site, nil
+	return caller{site, address, cert.NotAfter}, nil
 }
 
 // known checks that the site exists and that the certificate is one it may use.
@@ -134,24 +141,23 @@ func (a *Authority) grpcCaller(ctx context.Context) (context.Context, error) {
 		}
 		address = host(p.Addr.String())
 	}
-	site, err := a.check(state, address)
+	c, err := a.check(state, address)
 	if err != nil {
 		return nil, err
 	}
-	return context.WithValue(ctx, siteKey{}, caller{site, address}), nil
+	return context.WithValue(ctx, siteKey{}, c), nil
 }
 
 // Middleware checks the client certificate of every HTTP request before next sees it. A refused connection is closed.
 func (a *Authority) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		address := host(r.RemoteAddr)
-		site, err := a.check(r.TLS, address)
+		c, err := a.check(r.TLS, host(r.RemoteAddr))
 		if err != nil {
 			w.Header().Set("Connection", "close") // the agent may have a better certificate for its next connection
 			frame.WriteFault(w, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), siteKey{}, caller{site, address})))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), siteKey{}, c)))
 	})
 }
 

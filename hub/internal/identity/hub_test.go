@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +55,11 @@ type hub struct {
 	log      *bytes.Buffer
 	link     string
 	frames   *httptest.Server
+	echo     *echo
 }
+
+// expiry returns when the certificate of the latest session expires.
+func (h *hub) expiry() time.Time { return *h.echo.expiry.Load() }
 
 const (
 	tokenLife = 24 * time.Hour
@@ -87,7 +92,8 @@ func startHub(t *testing.T, sites ...image.SiteID) *hub {
 		Unary: []grpc.UnaryServerInterceptor{h.Unary}, Stream: []grpc.StreamServerInterceptor{h.Stream},
 	})
 	agentv1.RegisterEnrollmentServiceServer(server, h.Enrollment())
-	agentv1.RegisterSessionServiceServer(server, echo{})
+	h.echo = &echo{}
+	agentv1.RegisterSessionServiceServer(server, h.echo)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -115,9 +121,12 @@ func startHub(t *testing.T, sites ...image.SiteID) *hub {
 // echo is a session service that says who is calling.
 type echo struct {
 	agentv1.UnimplementedSessionServiceServer
+	expiry atomic.Pointer[time.Time]
 }
 
-func (echo) Connect(s agentv1.SessionService_ConnectServer) error {
+func (e *echo) Connect(s agentv1.SessionService_ConnectServer) error {
+	expiry := Expiry(s.Context())
+	e.expiry.Store(&expiry)
 	site, _, err := Caller(s.Context())
 	if err != nil {
 		return err

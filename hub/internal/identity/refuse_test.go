@@ -141,6 +141,9 @@ func TestAccepted(t *testing.T) {
 		if got, err := h.connect(id); err != nil || got != string(site) {
 			t.Errorf("session of %s: %q, %v", site, got, err)
 		}
+		if got := h.expiry(); !got.Equal(id.Cert.NotAfter) {
+			t.Errorf("the session of %s may last until %s, want %s", site, got, id.Cert.NotAfter)
+		}
 		if status, body, _ := h.get(id); status != 200 || body != string(site) {
 			t.Errorf("frames of %s: %d %q", site, status, body)
 		}
@@ -161,7 +164,7 @@ func TestNoCertificate(t *testing.T) {
 	if r.StatusCode != http.StatusUnauthorized {
 		t.Errorf("frames: %s", r.Status)
 	}
-	if _, _, err := Caller(t.Context()); fault.ReasonOf(err) != "CERT_MISSING" {
+	if _, _, err := Caller(t.Context()); fault.ReasonOf(err) != "CERT_MISSING" || !Expiry(t.Context()).IsZero() {
 		t.Errorf("Caller outside a call: %v", err)
 	}
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Directory *Directory
 	// Peer returns the site that the caller's verified certificate names, and the caller's address.
 	Peer func(context.Context) (site image.SiteID, address string, err error)
+	// Expiry returns when the certificate of the caller expires, which ends its session; zero: never. Nil: never.
+	Expiry func(context.Context) time.Time
 	// Desired returns what a site is told about a replica.
 	Desired func(*storev1.Image, *storev1.Replica) *agentv1.DesiredReplica
 	// Metadata returns what the site tells readers about the image, whose record has this revision. Nil: nothing.

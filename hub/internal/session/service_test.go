@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,18 +23,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// clock is the time, and what a test adds to it.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// certLife is how long the certificates of the tests' agents work.
+const certLife = time.Hour
+
 // hub is a service on a loopback port with the sites central and dcn0, and a client for agents that tests script.
 type hub struct {
 	t       *testing.T
 	records *catalogtest.Records
 	service *Service
+	clock   *clock
 	client  agentv1.SessionServiceClient
 }
 
 func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	t.Helper()
-	h := &hub{t: t, records: catalogtest.New()}
-	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), time.Now)
+	h := &hub{t: t, records: catalogtest.New(), clock: &clock{}}
+	expires := h.clock.now().Add(certLife)
+	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), h.clock.now)
 	for _, s := range []image.SiteID{"central", "dcn0"} {
 		if _, err := cat.CreateSite(t.Context(), s, ""); err != nil {
 			t.Fatal(err)
@@ -41,8 +53,9 @@ func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	}
 	changed := func(...image.ID) {}
 	h.service = New(Config{
-		Catalog: cat, Directory: NewDirectory(time.Now, changed), Changed: changed, Heartbeat: heartbeat, Version: "test",
-		Log: hclog.NewNullLogger(), Now: time.Now,
+		Catalog: cat, Directory: NewDirectory(h.clock.now, changed), Changed: changed, Heartbeat: heartbeat, Version: "test",
+		Log: hclog.NewNullLogger(), Now: h.clock.now,
+		Expiry: func(context.Context) time.Time { return expires },
 		Peer: func(ctx context.Context) (image.SiteID, string, error) { // instead of a certificate
 			md, _ := metadata.FromIncomingContext(ctx)
 			return image.SiteID(md.Get("site")[0]), "192.0.2.1", nil
@@ -246,6 +259,28 @@ func TestSilentAgent(t *testing.T) {
 		t.Fatalf("got %v", m)
 	}
 	wantEnd(t, a, fault.Timeout, "AGENT_SILENT")
+	if h.service.Directory.Site("dcn0").Connected {
+		t.Fatal("still connected")
+	}
+}
+
+// A session does not outlive the certificate it was opened with.
+func TestExpiredCertificate(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	h.put("a", "dcn0", 1)
+	a := h.connect("dcn0", "dcn0")
+	a.desired()
+	h.clock.advance(certLife - time.Minute)
+	a.report(a.epoch, "a")
+	h.clock.advance(2 * time.Minute)
+	if err := a.Send(&agentv1.ConnectRequest{SessionEpoch: a.epoch}); err != nil {
+		t.Fatal(err)
+	}
+	if m := a.recv(); !strings.Contains(m.GetGoodbye().GetReason(), "certificate of this session expired") {
+		t.Fatalf("got %v", m)
+	}
+	wantEnd(t, a, fault.Unauthenticated, "CERT_EXPIRED")
 	if h.service.Directory.Site("dcn0").Connected {
 		t.Fatal("still connected")
 	}

@@ -37,6 +37,7 @@ type session struct {
 	stream   agentv1.SessionService_ConnectServer
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+	expires  time.Time // of the agent's certificate; zero: never
 	woken    chan struct{}
 	heard    chan struct{} // a heartbeat arrived and wants its answer
 
@@ -47,7 +48,12 @@ type session struct {
 
 func newSession(s *Service, id image.SiteID, epoch uint64, accepted map[image.StoreID]bool, stream agentv1.SessionService_ConnectServer) *session {
 	ctx, cancel := context.WithCancelCause(stream.Context())
+	var expires time.Time
+	if s.Expiry != nil {
+		expires = s.Expiry(ctx)
+	}
 	return &session{
+		expires: expires,
 		service: s, site: id, epoch: epoch, accepted: accepted, stream: stream, ctx: ctx, cancel: cancel,
 		woken: make(chan struct{}, 1), heard: make(chan struct{}, 1), all: true, dirty: map[key]struct{}{},
 	}
@@ -96,8 +102,13 @@ func (ss *session) serve(welcome *agentv1.Welcome) error {
 	defer timer.Stop()
 	for {
 		select {
-		case <-alive:
+		case <-alive: // a session that lives is heard from often enough to notice its expiry
 			timer.Reset(limit)
+			if err := ss.expired(); err != nil {
+				ss.end(err)
+				ss.farewell(written)
+				return err
+			}
 		case <-timer.C:
 			err := fault.New(fault.Timeout, "AGENT_SILENT", "nothing was heard from the agent for %s", limit)
 			ss.end(err)
@@ -115,6 +126,16 @@ func (ss *session) serve(welcome *agentv1.Welcome) error {
 			return fault.New(fault.Unavailable, "LINK_LOST", "the link to the agent is gone")
 		}
 	}
+}
+
+// expired returns why the session must end if the certificate it was opened with works no more. An agent that has renewed
+// its certificate shows the new one when it connects again.
+func (ss *session) expired() error {
+	if ss.expires.IsZero() || !ss.service.Now().After(ss.expires) {
+		return nil
+	}
+	return fault.New(fault.Unauthenticated, "CERT_EXPIRED", "the certificate of this session expired at %s; the agent connects again with its present one",
+		ss.expires.UTC().Format(time.RFC3339))
 }
 
 // farewell gives the writer a moment to tell the agent why the session ends.
