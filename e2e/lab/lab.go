@@ -31,8 +31,9 @@ type Lab struct {
 	Agents map[string]*Process
 	Client *client.Client
 
-	ceph    string // directory of the clusters
-	bin     string // directory of the programs
+	owner   *testing.T // whose end stops the processes
+	ceph    string     // directory of the clusters
+	bin     string     // directory of the programs
 	api     string
 	link    string
 	metrics string
@@ -60,7 +61,7 @@ type setup struct {
 func newLab(t *testing.T, s setup) *Lab {
 	t.Helper()
 	l := &Lab{
-		T: t, Dir: t.TempDir(), Agents: map[string]*Process{}, flags: s.flags, image: s.image, extra: s.extra,
+		T: t, owner: t, Dir: t.TempDir(), Agents: map[string]*Process{}, flags: s.flags, image: s.image, extra: s.extra,
 		ceph: os.Getenv("ATOLL_TEST_CEPH_DIR"), bin: os.Getenv("ATOLL_TEST_BIN"),
 	}
 	if l.ceph == "" || l.bin == "" {
@@ -119,7 +120,7 @@ func (l *Lab) StartHub() {
 		"--data-dir", filepath.Join(l.Dir, "hub"), "--grpc-addr", l.api, "--link-addr", l.link,
 		"--frames-addr", "127.0.0.1:0", "--metrics-addr", l.metrics, "--image-addr", l.image,
 	}, l.flags...)
-	l.Hub = start(l.T, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
+	l.Hub = start(l.owner, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
 	Eventually(l.T, time.Minute, "the hub answers", func() error {
 		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
 		return err
@@ -186,7 +187,7 @@ func (l *Lab) AgentJoin(site, token string) (string, error) {
 // StartAgent starts the agent of a site.
 func (l *Lab) StartAgent(site string) {
 	l.T.Helper()
-	l.Agents[site] = start(l.T, filepath.Join(l.Dir, site+".log"), filepath.Join(l.bin, "atoll-agent"), "run", "--config", l.config(site))
+	l.Agents[site] = start(l.owner, filepath.Join(l.Dir, site+".log"), filepath.Join(l.bin, "atoll-agent"), "run", "--config", l.config(site))
 }
 
 // WaitSite waits until a site is connected, with its store healthy, or is not.

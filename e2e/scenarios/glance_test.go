@@ -36,7 +36,7 @@ func (c *cloud) in(t *testing.T) *cloud {
 
 // TestImageAPI drives one cloud with real clients: three Ceph clusters, Keystone, a hub and its agents.
 func TestImageAPI(t *testing.T) {
-	c := &cloud{Cloud: lab.NewCloud(t), gate: make(chan struct{})}
+	c := &cloud{Cloud: lab.NewCloud(t, "--retry-max", "2s", "--retry-initial", "1s"), gate: make(chan struct{})}
 	c.data, c.sum = lab.Data(16<<20, 8)
 	c.file = c.Demo.File("disk.raw", c.data)
 	c.web = c.serve()
@@ -93,6 +93,9 @@ func TestImageAPI(t *testing.T) {
 	}{
 		{"Nova boots", novaBoots},
 		{"a store that fails", failedStore},
+		{"a dead cluster", deadCluster},
+		{"a site that is away", awaySite},
+		{"delete while copying", deleteWhileCopying},
 		{"bad requests", badRequests},
 		{"bad uploads", badUploads},
 		{"slow clients", slowClients},

@@ -1,0 +1,77 @@
+package scenarios
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/atoll-dcn/atoll/e2e/lab"
+)
+
+// soon checks that a request is answered in time, whatever the clusters do.
+func (c *cloud) soon(a *lab.Actor, within time.Duration, method, path string, body any, codes ...int) *lab.Answer {
+	c.T.Helper()
+	began := time.Now()
+	answer := a.Call(method, path, body).Is(codes...)
+	if took := time.Since(began); took > within {
+		c.T.Errorf("%s %s took %s", method, path, took)
+	}
+	return answer
+}
+
+// deadCluster takes the cluster of a site away: no answer waits for it, what is deleted meanwhile goes when it is back, and
+// so does what is copied.
+func deadCluster(c *cloud) {
+	doomed, wanted := c.create(c.Demo, nil, "dcn1"), c.create(c.Demo, nil)
+	c.OSD("dcn1", "osd-stop")
+	down := true
+	start := func() {
+		if down {
+			down = false
+			c.OSD("dcn1", "osd-start")
+		}
+	}
+	defer start()
+	copying := lab.Object{"method": lab.Object{"name": "copy-image"}, "stores": []string{"dcn0", "dcn1"}}
+	c.soon(c.Demo, 2*time.Second, http.MethodPost, "/v2/images/"+wanted+"/import", copying, http.StatusAccepted)
+	c.soon(c.Demo, 2*time.Second, http.MethodGet, "/v2/images/"+doomed, nil, http.StatusOK)
+	c.soon(c.Demo, 2*time.Second, http.MethodGet, "/v2/images?limit=10", nil, http.StatusOK)
+	c.soon(c.Demo, 2*time.Second, http.MethodGet, "/v2/info/stores", nil, http.StatusOK)
+	c.soon(c.Admin, 2*time.Second, http.MethodGet, "/v2/info/stores/detail", nil, http.StatusOK)
+	c.soon(c.Demo, 10*time.Second, http.MethodGet, "/v2/images/"+doomed+"/file", nil, http.StatusOK)
+	c.soon(c.Demo, 7*time.Second, http.MethodDelete, "/v2/images/"+doomed, nil, http.StatusNoContent, http.StatusAccepted)
+	c.soon(c.Demo, 2*time.Second, http.MethodGet, "/v2/images/"+doomed, nil, http.StatusNotFound, http.StatusOK)
+	c.awaits(c.Demo, wanted, "the other site does not wait", func(img lab.Object) bool { return img.Text("stores") == "central,dcn0" })
+	start()
+	c.active(c.Demo, wanted)
+	c.holds(c.Demo, wanted, "central", "dcn0", "dcn1")
+	c.gone(doomed)
+	c.Demo.Call(http.MethodGet, "/v2/images/"+doomed, nil).Is(http.StatusNotFound)
+}
+
+// awaySite deletes an image while a site is away: it goes when the site is back.
+func awaySite(c *cloud) {
+	id := c.create(c.Demo, nil, "dcn1")
+	c.Agents["dcn1"].Stop()
+	c.WaitSite("dcn1", false)
+	c.soon(c.Demo, 6*time.Second, http.MethodDelete, "/v2/images/"+id, nil, http.StatusNoContent)
+	c.Demo.Call(http.MethodGet, "/v2/images/"+id, nil).Is(http.StatusNotFound)
+	if !c.Holds("dcn1", id) {
+		c.T.Error("nobody was there to remove the copy, and yet it is gone")
+	}
+	c.StartAgent("dcn1")
+	c.WaitSite("dcn1", true)
+	c.gone(id)
+}
+
+// deleteWhileCopying ends the copy, and nothing stays of the image.
+func deleteWhileCopying(c *cloud) {
+	data, _ := lab.Data(384<<20, 320)
+	id := c.queue(c.Demo, nil)
+	c.Demo.Call(http.MethodPut, "/v2/images/"+id+"/file", data, "Content-Type", "application/octet-stream").Is(http.StatusNoContent)
+	copying := lab.Object{"method": lab.Object{"name": "copy-image"}, "all_stores": true}
+	c.Demo.Call(http.MethodPost, "/v2/images/"+id+"/import", copying).Is(http.StatusAccepted)
+	c.awaits(c.Demo, id, "the copy runs", func(img lab.Object) bool { return len(img.List("os_glance_importing_to_stores")) > 0 })
+	c.Demo.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+	c.Demo.Call(http.MethodGet, "/v2/images/"+id+"/file", nil).Is(http.StatusNotFound)
+	c.gone(id)
+}
