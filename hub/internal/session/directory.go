@@ -125,9 +125,7 @@ func (d *Directory) open(id image.SiteID, epoch uint64, address, version string,
 		epoch: epoch, stores: map[image.StoreID]*agentv1.StoreStatus{}, accepted: accepted,
 		observed: map[key]*agentv1.ObservedReplica{}, rates: map[key]*rate{},
 	}
-	for _, st := range statuses {
-		s.stores[image.StoreID(st.StoreId)] = st
-	}
+	s.keep(statuses)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if old := d.sites[id]; old == nil || !old.Connected || old.epoch < epoch { // else a newer session was faster
@@ -145,24 +143,35 @@ func (d *Directory) close(id image.SiteID, epoch uint64) {
 	}
 }
 
-// report takes over a message of the session with this epoch.
-func (d *Directory) report(id image.SiteID, epoch uint64, o *agentv1.Observed) {
+// keep takes over the state of the stores that the hub accepts from the site.
+func (s *site) keep(statuses []*agentv1.StoreStatus) {
+	for _, st := range statuses {
+		if s.accepted[image.StoreID(st.StoreId)] {
+			s.stores[image.StoreID(st.StoreId)] = st
+		}
+	}
+}
+
+// report takes over a message of the session with this epoch. Replicas that are not known, which is asked with a lock held,
+// are left out, so that what an agent says cannot fill the memory; strangers is how many these were. A replica that is
+// removed later is forgotten by forget.
+func (d *Directory) report(id image.SiteID, epoch uint64, o *agentv1.Observed, known func(key) bool) (strangers int) {
 	var dirty []image.ID
 	d.mu.Lock()
 	if s := d.sites[id]; s != nil && s.epoch == epoch && s.Connected {
-		for _, st := range o.Stores {
-			s.stores[image.StoreID(st.StoreId)] = st
-		}
-		dirty = s.take(o, d.now())
+		s.keep(o.Stores)
+		dirty, strangers = s.take(o, known, d.now())
 	}
 	d.mu.Unlock()
 	if len(dirty) > 0 {
 		d.changed(dirty...)
 	}
+	return strangers
 }
 
-// take applies replicas of a message and returns the images that look different now.
-func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
+// take applies the known replicas of a message. It returns the images that look different now and how many replicas it has
+// left out.
+func (s *site) take(o *agentv1.Observed, known func(key) bool, now time.Time) (dirty []image.ID, strangers int) {
 	if o.Snapshot {
 		s.incoming = map[key]*agentv1.ObservedReplica{}
 	}
@@ -170,10 +179,10 @@ func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
 	if s.incoming != nil {
 		into = s.incoming
 	}
-	var dirty []image.ID
 	for _, r := range o.Replicas {
 		k := key{image.ID(r.ImageId), image.StoreID(r.StoreId)}
-		if !s.accepted[k.store] {
+		if !s.accepted[k.store] || !known(k) {
+			strangers++
 			continue
 		}
 		into[k] = r
@@ -188,7 +197,7 @@ func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
 		}
 	}
 	if s.incoming == nil || o.More {
-		return dirty
+		return dirty, strangers
 	}
 	for k := range s.observed {
 		dirty = append(dirty, k.image)
@@ -197,7 +206,7 @@ func (s *site) take(o *agentv1.Observed, now time.Time) []image.ID {
 		dirty = append(dirty, k.image)
 	}
 	s.observed, s.incoming = s.incoming, nil
-	return dirty
+	return dirty, strangers
 }
 
 // forget drops what a site says about a replica that has no record any more.
@@ -206,6 +215,7 @@ func (d *Directory) forget(id image.SiteID, k key) {
 	defer d.mu.Unlock()
 	if s := d.sites[id]; s != nil {
 		delete(s.observed, k)
+		delete(s.incoming, k)
 		delete(s.rates, k)
 	}
 }

@@ -19,6 +19,7 @@ type desk struct {
 	*Directory
 	now     time.Time
 	changed []image.ID
+	gone    map[key]bool // replicas without a record
 }
 
 func newDesk() *desk {
@@ -29,6 +30,11 @@ func newDesk() *desk {
 
 func (d *desk) connect(epoch uint64) {
 	d.open("dcn0", epoch, "192.0.2.1", "v1", []*agentv1.StoreStatus{{StoreId: "dcn0", Healthy: true}}, map[image.StoreID]bool{"dcn0": true})
+}
+
+// report takes over a message and returns how many replicas were left out.
+func (d *desk) report(epoch uint64, o *agentv1.Observed) int {
+	return d.Directory.report("dcn0", epoch, o, func(k key) bool { return !d.gone[k] })
 }
 
 // state returns what the site says about an image.
@@ -55,7 +61,7 @@ func TestDirectoryConnection(t *testing.T) {
 	if d.Store("dcn0", "other").Online {
 		t.Fatal("a store that was not accepted is online")
 	}
-	d.report("dcn0", 4, &agentv1.Observed{Stores: []*agentv1.StoreStatus{{StoreId: "dcn0", Message: "pool is gone"}}})
+	d.report(4, &agentv1.Observed{Stores: []*agentv1.StoreStatus{{StoreId: "dcn0", Message: "pool is gone"}}})
 	if s := d.Store("dcn0", "dcn0"); s.Status.Healthy {
 		t.Fatalf("after the report: %+v", s)
 	}
@@ -74,13 +80,13 @@ func TestDirectorySnapshotInParts(t *testing.T) {
 	t.Parallel()
 	d := newDesk()
 	d.connect(1)
-	d.report("dcn0", 1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0), replica("b", present, 0)}})
+	d.report(1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0), replica("b", present, 0)}})
 	d.changed = nil
-	d.report("dcn0", 1, &agentv1.Observed{Snapshot: true, More: true, Replicas: []*agentv1.ObservedReplica{replica("b", filling, 0)}})
+	d.report(1, &agentv1.Observed{Snapshot: true, More: true, Replicas: []*agentv1.ObservedReplica{replica("b", filling, 0)}})
 	if d.state("a") != present || d.state("b") != present {
 		t.Fatal("half a snapshot counts")
 	}
-	d.report("dcn0", 1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("c", present, 0)}})
+	d.report(1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("c", present, 0)}})
 	if d.state("a") != 0 || d.state("b") != filling || d.state("c") != present {
 		t.Fatalf("a is %s, b is %s, c is %s", d.state("a"), d.state("b"), d.state("c"))
 	}
@@ -89,7 +95,7 @@ func TestDirectorySnapshotInParts(t *testing.T) {
 			t.Errorf("nobody was told that %s has changed", id)
 		}
 	}
-	d.report("dcn0", 1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("b", present, 0)}})
+	d.report(1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("b", present, 0)}})
 	if d.state("b") != present || d.state("c") != present {
 		t.Fatal("a delta is not applied on top of the snapshot")
 	}
@@ -99,16 +105,16 @@ func TestDirectoryEpochs(t *testing.T) {
 	t.Parallel()
 	d := newDesk()
 	d.connect(1)
-	d.report("dcn0", 1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
+	d.report(1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
 	d.connect(2)
 	if d.state("a") != 0 {
 		t.Fatal("what the earlier session said still counts")
 	}
-	d.report("dcn0", 1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
+	d.report(1, &agentv1.Observed{Snapshot: true, Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
 	if d.state("a") != 0 {
 		t.Fatal("a report of an earlier session is taken")
 	}
-	d.report("dcn0", 2, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{{ImageId: "a", StoreId: "other", State: present}, replica("b", present, 0)}})
+	d.report(2, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{{ImageId: "a", StoreId: "other", State: present}, replica("b", present, 0)}})
 	if d.Observed("dcn0", "a", "other") != nil || d.state("b") != present {
 		t.Fatal("a report about a store of somebody else is taken")
 	}
@@ -121,9 +127,39 @@ func TestDirectoryEpochs(t *testing.T) {
 		t.Fatal("not forgotten")
 	}
 	d.close("dcn0", 2)
-	d.report("dcn0", 2, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
+	d.report(2, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("a", present, 0)}})
 	if d.state("a") != 0 {
 		t.Fatal("a closed session reports")
+	}
+}
+
+// What the catalog does not name takes no memory.
+func TestDirectoryLeavesStrangersOut(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.connect(1)
+	d.gone = map[key]bool{{"x", "dcn0"}: true}
+	both := []*agentv1.ObservedReplica{replica("a", present, 0), replica("x", filling, 0), {ImageId: "a", StoreId: "other", State: present}}
+	for _, o := range []*agentv1.Observed{
+		{Replicas: both},
+		{Snapshot: true, More: true, Replicas: both},
+		{Replicas: both},
+	} {
+		if n := d.report(1, o); n != 2 {
+			t.Fatalf("%d were left out, want 2", n)
+		}
+	}
+	if slices.Contains(d.changed, "x") {
+		t.Fatal("the planner is sent to an image that does not exist")
+	}
+	if s := d.sites["dcn0"]; len(s.observed) != 1 || len(s.rates) != 0 || d.state("a") != present {
+		t.Fatalf("kept: %v, %v", s.observed, s.rates)
+	}
+	d.report(1, &agentv1.Observed{Snapshot: true, More: true, Stores: []*agentv1.StoreStatus{{StoreId: "other"}}, Replicas: both})
+	d.forget("dcn0", key{"a", "dcn0"}) // removed while a snapshot arrives
+	d.report(1, &agentv1.Observed{})
+	if s := d.sites["dcn0"]; len(s.observed) != 0 || len(s.stores) != 1 {
+		t.Fatalf("kept: %v, %v", s.observed, s.stores)
 	}
 }
 
@@ -133,7 +169,7 @@ func TestTransferRate(t *testing.T) {
 	d.connect(1)
 	step := func(state agentv1.ReplicaState, done int64) Transfer {
 		d.now = d.now.Add(time.Second)
-		d.report("dcn0", 1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("a", state, done)}})
+		d.report(1, &agentv1.Observed{Replicas: []*agentv1.ObservedReplica{replica("a", state, done)}})
 		tr, ok := d.Transfer("dcn0", "a", "dcn0")
 		if !ok {
 			t.Fatal("no figures")

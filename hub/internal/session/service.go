@@ -194,7 +194,7 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 	})
 	s.Directory.close(id, epoch)
 	s.drop(ss)
-	log.Info("agent disconnected", "epoch", epoch, "error", err)
+	log.Info("agent disconnected", "epoch", epoch, "error", err, "unknown_copies", ss.strangers.Load())
 	// The stream's context has ended; the record is written all the same, within bounds.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stream.Context()), helloTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +30,24 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
+// book is a log that is read while it is written.
+type book struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (b *book) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *book) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
 // certLife is how long the certificates of the tests' agents work.
 const certLife = time.Hour
 
@@ -38,12 +57,13 @@ type hub struct {
 	records *catalogtest.Records
 	service *Service
 	clock   *clock
+	log     *book
 	client  agentv1.SessionServiceClient
 }
 
 func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	t.Helper()
-	h := &hub{t: t, records: catalogtest.New(), clock: &clock{}}
+	h := &hub{t: t, records: catalogtest.New(), clock: &clock{}, log: &book{}}
 	expires := h.clock.now().Add(certLife)
 	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), h.clock.now)
 	for _, s := range []image.SiteID{"central", "dcn0"} {
@@ -54,7 +74,7 @@ func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	changed := func(...image.ID) {}
 	h.service = New(Config{
 		Catalog: cat, Directory: NewDirectory(h.clock.now, changed), Changed: changed, Heartbeat: heartbeat, Version: "test",
-		Log: hclog.NewNullLogger(), Now: h.clock.now,
+		Log: hclog.New(&hclog.LoggerOptions{Output: h.log}), Now: h.clock.now,
 		Expiry: func(context.Context) time.Time { return expires },
 		Peer: func(ctx context.Context) (image.SiteID, string, error) { // instead of a certificate
 			md, _ := metadata.FromIncomingContext(ctx)
@@ -229,6 +249,7 @@ func TestProtocolMismatch(t *testing.T) {
 func TestSupersededSession(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, 0)
+	h.put("a", "dcn0", 1)
 	a := h.connect("dcn0", "dcn0")
 	a.desired()
 	b := h.connect("dcn0", "dcn0")
@@ -247,6 +268,29 @@ func TestSupersededSession(t *testing.T) {
 	b.report(b.epoch, "a")
 	if h.service.Directory.Observed("dcn0", "a", "dcn0").GetState() != present {
 		t.Fatal("a message of this epoch is not taken")
+	}
+}
+
+// An agent that reports what nobody has asked for is heard, but not remembered, and the log says so once.
+func TestUnknownCopies(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	h.put("a", "dcn0", 1)
+	h.put("b", "central", 1)
+	a := h.connect("dcn0", "dcn0")
+	a.desired()
+	a.report(a.epoch, "a")
+	for _, img := range []string{"b", "c", "d"} {
+		a.report(a.epoch, img)
+		if h.service.Directory.Observed("dcn0", image.ID(img), "dcn0") != nil {
+			t.Fatalf("%s is remembered", img)
+		}
+	}
+	if h.service.Directory.Observed("dcn0", "a", "dcn0").GetState() != present {
+		t.Fatal("the known one is not")
+	}
+	if log := h.log.String(); strings.Count(log, "does not name") != 1 {
+		t.Fatalf("log:\n%s", log)
 	}
 }
 

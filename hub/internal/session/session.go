@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,16 +31,17 @@ const silences = 3
 
 // session is one agent's stream. One goroutine reads, one writes; both end with the stream.
 type session struct {
-	service  *Service
-	site     image.SiteID
-	epoch    uint64
-	accepted map[image.StoreID]bool
-	stream   agentv1.SessionService_ConnectServer
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	expires  time.Time // of the agent's certificate; zero: never
-	woken    chan struct{}
-	heard    chan struct{} // a heartbeat arrived and wants its answer
+	service   *Service
+	site      image.SiteID
+	epoch     uint64
+	accepted  map[image.StoreID]bool
+	stream    agentv1.SessionService_ConnectServer
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	expires   time.Time    // of the agent's certificate; zero: never
+	strangers atomic.Int64 // reported replicas that the catalog does not name
+	woken     chan struct{}
+	heard     chan struct{} // a heartbeat arrived and wants its answer
 
 	mu    sync.Mutex
 	all   bool // start with a snapshot
@@ -184,7 +186,7 @@ func (ss *session) observed(o *agentv1.Observed) {
 			ss.service.Log.Warn("store not recorded", "site", string(ss.site), "store", st.StoreId, "error", err)
 		}
 	}
-	ss.service.Directory.report(ss.site, ss.epoch, o)
+	ss.ignored(ss.service.Directory.report(ss.site, ss.epoch, o, ss.known))
 	if len(o.Stores) > 0 {
 		touched := map[image.StoreID]bool{}
 		for _, st := range o.Stores {
@@ -192,6 +194,21 @@ func (ss *session) observed(o *agentv1.Observed) {
 		}
 		ss.service.touchStores(touched)
 	}
+}
+
+// known reports whether the catalog names the replica.
+func (ss *session) known(k key) bool {
+	r, _ := ss.service.Catalog.Read().Replica(k.image, k.store)
+	return r != nil
+}
+
+// ignored counts reported replicas that the catalog does not name. A few are normal: the agent has not heard yet that they
+// are gone. So it is logged once, with no alarm.
+func (ss *session) ignored(n int) {
+	if n > 0 && ss.strangers.Load() == 0 {
+		ss.service.Log.Info("the agent reports copies that the catalog does not name; they are ignored", "site", string(ss.site), "count", n)
+	}
+	ss.strangers.Add(int64(n))
 }
 
 // write sends Welcome, then whatever the agent does not know yet.
