@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	//nolint:misspell // names of rules
 	policyText = `upload_image: "role:admin"
 copy_image: "role:admin"
 publicize_image: "role:member and project_id:%(project_id)s"
