@@ -40,11 +40,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		c.patience = patienceRead
 	}
-	if r.Method != http.MethodGet && t.image != "" {
-		s.recent.add(t.image)
-		c.answered = func() { s.recent.add(t.image) }
+	changes := r.Method != http.MethodGet && t.image != ""
+	if changes {
+		c.answered = func(code int) { // what was refused, to a stranger perhaps, has changed nothing
+			if code < http.StatusBadRequest {
+				s.recent.add(t.image)
+			}
+		}
 	}
 	err := s.hub.pass(w, r, c)
+	if changes && fault.Is(err, fault.Timeout) {
+		s.recent.add(t.image)
+	}
 	switch {
 	case err == nil:
 		s.answers.WithLabelValues("hub").Inc()

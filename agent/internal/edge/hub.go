@@ -84,7 +84,8 @@ func (h *hub) close() { h.transport.CloseIdleConnections() }
 type attempt struct {
 	timer    *time.Timer          // nil: the answer may begin when it likes
 	fallback bool                 // the site can answer itself
-	answered func()               // called before the answer is written; may be nil
+	answered func(code int)       // called before the answer is written; may be nil
+	asked    atomic.Bool          // a connection to the hub was wanted
 	sent     atomic.Pointer[mark] // where its connection stood before it; nil without a connection
 	body     atomic.Value         // error, as a failed, of reading the client's body
 	err      error
@@ -106,7 +107,7 @@ type call struct {
 	// fallback says that the site can answer in the hub's place: the hub is not asked while it is known to be slow, and an
 	// answer that says no more than that it cannot serve does not count.
 	fallback bool
-	answered func() // called before the hub's answer is written; may be nil
+	answered func(code int) // called before the hub's answer is written; may be nil
 }
 
 // pass lets the hub answer. When it returns an error, nothing has been written: Unavailable when the hub cannot be reached,
@@ -128,7 +129,7 @@ func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 		a.timer = time.AfterFunc(c.patience, func() { cancel(errSlow) })
 		defer a.timer.Stop()
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: a.got})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { a.asked.Store(true) }, GotConn: a.got})
 	out := r.WithContext(context.WithValue(ctx, attemptKey{}, a))
 	if out.Body != nil && out.Body != http.NoBody {
 		out.Body = &watched{ReadCloser: out.Body, attempt: a}
@@ -143,6 +144,9 @@ func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 	}
 	if f, ok := a.body.Load().(failed); ok {
 		return fault.Wrap(f.error, fault.Invalid, "BODY_CUT", "the body did not arrive in time, or ended early")
+	}
+	if !a.asked.Load() { // which says nothing about the hub
+		return fault.Wrap(a.err, fault.Invalid, "NOT_PASSED_ON", "the request cannot be passed to the hub: its headers are not in order")
 	}
 	return h.failed(r, a, errors.Is(context.Cause(ctx), errSlow))
 }
@@ -216,7 +220,7 @@ func (h *hub) accept(answer *http.Response) error {
 		return errRefused
 	}
 	if a.answered != nil {
-		a.answered()
+		a.answered(answer.StatusCode)
 	}
 	if u, err := url.Parse(answer.Header.Get("Location")); err == nil && (u.Host == "" || u.Host == h.base.Host) {
 		// The client stays with the site.

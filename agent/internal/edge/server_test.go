@@ -230,6 +230,20 @@ func TestReadYourWrites(t *testing.T) {
 	}
 }
 
+// What the hub refuses changes nothing: a stranger cannot make the site ask the hub for what it has itself.
+func TestRefusedChangesAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newEdgeSite(t, nil)
+	s.hold(img1, random(10))
+	s.hub.handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	if a := s.do("DELETE", path1, nil); a.code != 401 {
+		t.Fatalf("%+v", a)
+	}
+	if !s.get(path1).here() {
+		t.Error("after a change that was refused the hub answers")
+	}
+}
+
 // Redirections of the hub keep clients at the site.
 func TestLocationHeader(t *testing.T) {
 	t.Parallel()
