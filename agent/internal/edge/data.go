@@ -25,8 +25,12 @@ const (
 	queueWait = 10 * time.Second // longest wait for a place among the downloads
 )
 
-// metaContent is the key under which a copy written by Atoll notes its content.
-const metaContent = "atoll.content"
+// The keys under which a copy written by Atoll, or taken over, notes its content and its image. A clone inherits them: a
+// copy made from an instance's disk has those of another image until it has been taken over.
+const (
+	metaContent = "atoll.content"
+	metaImage   = "atoll.image"
+)
 
 // data reads images from the site's stores. It implements imageapi.Opener.
 type data struct {
@@ -107,9 +111,14 @@ func openCopy(ctx context.Context, pool rbd.Pool, img *imageapi.Image) (rbd.Snap
 		return nil, err
 	}
 	content, err := snap.Meta(ctx, metaContent)
+	var owner string
+	if err == nil {
+		owner, err = snap.Meta(ctx, metaImage)
+	}
+	foreign := owner != "" && owner != string(img.ID)
 	switch {
 	case err != nil:
-	case content != "" && content != string(img.ContentID): // copies made by others carry no note
+	case content != "" && !foreign && content != string(img.ContentID): // copies made by others carry no note of their own
 		err = fault.New(fault.Precondition, "NAME_TAKEN", "the pool holds another content of this image")
 	case snap.Size() != img.Size:
 		err = fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the copy has %d bytes, the image %d", snap.Size(), img.Size)

@@ -196,6 +196,29 @@ func TestWrongCopies(t *testing.T) {
 	}
 }
 
+// The copy that Nova makes of an instance's disk has inherited the marks of the image that the instance came from.
+func TestCopyWithInheritedMarks(t *testing.T) {
+	t.Parallel()
+	s, d, img, b := opened(t, 5000)
+	copied, err := s.pool.Open(t.Context(), string(img1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(copied.SetMeta(t.Context(), metaContent, string(img3)), copied.SetMeta(t.Context(), metaImage, string(img2)), copied.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Open(t.Context(), img, nil, 0, img.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Downloads beyond the limit wait for a place, for a while.
 func TestDownloadsAreLimited(t *testing.T) {
 	t.Parallel()
