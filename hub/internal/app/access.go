@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/auth/keystone"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -72,12 +73,21 @@ type access struct {
 	httpTLS  *tls.Config              // nil: no TLS
 	regions  glance.Regions           // nil: nobody knows other regions
 	authURI  string                   // where clients get tokens; empty: not said
+	outside  *outside.Client          // fetches what users name
+	regional *outside.Client          // fetches from other regions
 }
 
 // openAccess reads the files of an AccessConfig. A mistake in one of them stops the start.
-func openAccess(c AccessConfig, log hclog.Logger) (*access, error) {
-	a := &access{}
+func openAccess(all Config, log hclog.Logger) (*access, error) {
+	a, c := &access{}, all.Access
+	all.Import.Operator = c.Auth == authNone
 	var err error
+	if a.outside, err = outside.New(all.Import); err != nil {
+		return nil, err
+	}
+	if a.regional, err = outside.New(all.Import.ForRegions()); err != nil {
+		return nil, err
+	}
 	a.policy, err = policy.New(policy.Options{
 		File: c.PolicyFile, Dir: c.PolicyDir, ProtectionFile: c.ProtectionFile, ProtectionFormat: c.ProtectionFormat,
 		Log: log.Named("policy"), Now: time.Now,

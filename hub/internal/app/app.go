@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 		return err
 	}
 	defer closing(&err, area)
-	access, err := openAccess(c.Access, log)
+	access, err := openAccess(c, log)
 	if err != nil {
 		return err
 	}
@@ -124,10 +124,12 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	})
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	loop = reconcile.NewLoop(reconcile.Config{
-		Records: h.records, Sites: sites{directory}, Needs: needs, Central: h.central, Settings: h.Settings,
+		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout)}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,
 	})
-	imports := importer.New(importer.Config{Catalog: cat, Area: h.area, MaxSize: h.Limits.ImageSize, Log: h.log.Named("importer")})
+	imports := importer.New(importer.Config{
+		Catalog: cat, Outside: h.access.outside, Area: h.area, MaxSize: h.Limits.ImageSize, Log: h.log.Named("importer"),
+	})
 	index := glance.NewIndex(cat)
 	defer index.Close()
 	images := h.imageAPI(glance.Config{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
 	"github.com/atoll-dcn/atoll/pkg/auth/keystone"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -38,6 +39,7 @@ type Config struct {
 	Settings       reconcile.Settings
 	Image          ImageConfig
 	Access         AccessConfig
+	Import         outside.Options
 	Limits         catalog.Limits
 	Sizes          sizes
 	Log            telemetry.LogOptions

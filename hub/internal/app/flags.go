@@ -38,6 +38,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.timing(f)
 	c.access(f)
 	c.limits(f)
+	c.imports(f)
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&c.Log.JSON, "log-json", false, "log one JSON object a line")
 	return cmd
@@ -102,6 +103,21 @@ func (c *Config) limits(f *pflag.FlagSet) {
 	f.IntVar(&l.Properties, "property-limit", l.Properties, "most properties of an image; 0 for no limit")
 	f.IntVar(&l.Tags, "tag-limit", l.Tags, "most tags of an image; 0 for no limit")
 	f.IntVar(&l.Members, "member-limit", l.Members, "most members of an image; 0 for no limit")
+}
+
+func (c *Config) imports(f *pflag.FlagSet) {
+	o := &c.Import
 	f.StringSliceVar(&c.Image.Settings.ImportMethods, "import-methods", []string{"glance-direct", "web-download", "copy-image"},
 		"ways to import that the Image API offers; glance-download is another")
+	f.StringSliceVar(&o.AllowSchemes, "import-allow-schemes", nil, "schemes of URLs that may be imported; default http and https")
+	f.StringSliceVar(&o.DenySchemes, "import-deny-schemes", nil, "schemes that may not")
+	f.StringSliceVar(&o.AllowHosts, "import-allow-hosts", nil, "hosts that may be imported from, such as *.example.org; default all")
+	f.StringSliceVar(&o.DenyHosts, "import-deny-hosts", nil, "hosts that may not")
+	f.StringSliceVar(&o.AllowPorts, "import-allow-ports", nil,
+		"ports and ranges that may be imported from; default 80 and 443, with --auth none all")
+	f.StringSliceVar(&o.DenyPorts, "import-deny-ports", nil, "ports that may not")
+	f.StringSliceVar(&o.AllowNetworks, "import-allow-networks", nil,
+		"networks that may be connected to although they are private or special; default none, with --auth none private ones and loopback")
+	f.StringSliceVar(&o.DenyNetworks, "import-deny-networks", nil, "networks that may not although they are public; the longest match decides")
+	f.StringVar(&o.CAFile, "import-ca-file", "", "certificates that those of sources are checked with; empty: the system's")
 }

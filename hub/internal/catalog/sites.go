@@ -85,8 +85,8 @@ func (c *Catalog) OpenSession(ctx context.Context, id image.SiteID, agentVersion
 	return epoch, err
 }
 
-// CloseSession records when the site was last seen.
-func (c *Catalog) CloseSession(ctx context.Context, id image.SiteID) error {
+// SawSite records that the site's agent is connected, or was until now.
+func (c *Catalog) SawSite(ctx context.Context, id image.SiteID) error {
 	return c.ChangeSite(ctx, id, func(s *storev1.Site) error { s.LastSeenTime = c.stamp(); return nil })
 }
 

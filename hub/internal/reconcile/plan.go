@@ -35,14 +35,15 @@ type World struct {
 
 // StoreView is the state of one registered store.
 type StoreView struct {
-	Site    image.SiteID
-	Driver  string
-	FSID    string
-	Pool    string
-	Online  bool      // the site's agent is connected and accepts this store
-	Since   time.Time // since when Online has its value
-	Healthy bool      // the agent can reach the pool
-	Message string    // why not
+	Site     image.SiteID
+	Driver   string
+	FSID     string
+	Pool     string
+	Online   bool      // the site's agent is connected and accepts this store
+	Since    time.Time // since when Online has its value
+	Expected time.Time // until then a site that is not online is expected back whatever Since says; zero: not
+	Healthy  bool      // the agent can reach the pool
+	Message  string    // why not
 }
 
 // Settings are the operator's choices.
@@ -144,6 +145,16 @@ func (p *planner) after(t time.Time, d time.Duration) bool {
 		return false
 	}
 	return true
+}
+
+// givenUp reports whether a store that is not online has been waited for long enough since t. A hub that has just started
+// gives the agents time to come back.
+func (p *planner) givenUp(view StoreView, t time.Time) bool {
+	due := t.Add(p.w.Settings.OfflineTimeout)
+	if view.Expected.After(due) {
+		due = view.Expected
+	}
+	return p.after(due, 0)
 }
 
 // observed returns what the site says about the replica as it is wanted now; nil when it has not answered that yet.

@@ -246,7 +246,7 @@ func (p *planner) planVerify(o *storev1.Operation) {
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED && r.Reason != catalog.ReasonDamaged: // nobody looks at it any more
 		err = &storev1.OperationError{Code: codeOf(fault.Precondition), Reason: r.Reason, Message: r.Message}
 	case r.VerifiedGeneration < o.VerifyGeneration:
-		if view := p.w.Stores[image.StoreID(part.StoreId)]; view.Online || !p.after(o.CreateTime.AsTime(), p.w.Settings.OfflineTimeout) {
+		if view := p.w.Stores[image.StoreID(part.StoreId)]; view.Online || !p.givenUp(view, o.CreateTime.AsTime()) {
 			return
 		}
 		err = &storev1.OperationError{Code: codeOf(fault.Unavailable), Reason: reasonOffline, Message: fmt.Sprintf("site %s is offline", r.SiteId)}

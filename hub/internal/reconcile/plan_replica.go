@@ -43,7 +43,7 @@ func (p *planner) planFilling(s image.StoreID, r *storev1.Replica) {
 		if asked := r.PhaseTime.AsTime(); asked.After(since) { // or asked for again
 			since = asked
 		}
-		if p.after(since, p.w.Settings.OfflineTimeout) {
+		if p.givenUp(view, since) {
 			p.fail(r, reasonOffline, fmt.Sprintf("site %s has been offline since %s", r.SiteId, view.Since.UTC().Format(time.RFC3339)), true)
 		}
 		return

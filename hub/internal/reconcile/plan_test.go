@@ -232,6 +232,30 @@ func TestPlanIgnoresStaleAnswers(t *testing.T) {
 	b.wantOp(o, running, "", running)
 }
 
+// A hub that has just started does not give a site up that it has not heard of yet, however long the site was away before.
+func TestPlanOfflineAfterARestart(t *testing.T) {
+	t.Parallel()
+	b := newBoard(t, central)
+	o := b.start(storev1.OperationKind_OPERATION_KIND_COPY, "dcn0")
+	b.plan()
+	left := b.w.Now
+	b.w.Now = left.Add(30 * time.Hour)
+	v := b.w.Stores["dcn0"]
+	v.Online, v.Since, v.Expected = false, left, b.w.Now.Add(5*time.Minute)
+	b.w.Stores["dcn0"] = v
+	b.plan()
+	b.wantPhase("dcn0", phasePending, "")
+	if !b.wake.Equal(v.Expected) {
+		t.Fatalf("looks again at %s, want %s", b.wake, v.Expected)
+	}
+	b.pass(5 * time.Minute)
+	b.wantPhase("dcn0", phaseFailed, reasonOffline)
+	b.wantOp(o, failed, reasonOffline, failed)
+	if m := b.replica("dcn0").Message; !strings.Contains(m, left.Format(time.RFC3339)) {
+		t.Fatalf("message: %q", m)
+	}
+}
+
 func TestPlanOffline(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, central)

@@ -27,6 +27,7 @@ type Site struct {
 type Store struct {
 	Online bool // its site is connected and the hub accepts the store from it
 	Since  time.Time
+	Seen   bool                 // its site has been connected since this process started
 	Status *agentv1.StoreStatus // latest report; nil if there was none since this process started
 }
 
@@ -77,7 +78,7 @@ func (d *Directory) Store(id image.SiteID, store image.StoreID) Store {
 	if s == nil {
 		return Store{Since: d.start}
 	}
-	return Store{Online: s.Connected && s.accepted[store], Since: s.Since, Status: s.stores[store]}
+	return Store{Online: s.Connected && s.accepted[store], Since: s.Since, Seen: true, Status: s.stores[store]}
 }
 
 // Observed returns what a site says about a replica; nil when it has said nothing in its present session.

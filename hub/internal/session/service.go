@@ -37,6 +37,7 @@ type Config struct {
 	// Changed is told which images the planner should look at; it must not block.
 	Changed   func(...image.ID)
 	Heartbeat time.Duration // longest silence on a link; default 5 s
+	SeenEvery time.Duration // how often it is written down that a connected site is there; default 5 min
 	Version   string        // of this software
 	Log       hclog.Logger
 	Now       func() time.Time
@@ -57,11 +58,17 @@ func New(c Config) *Service {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 5 * time.Second
 	}
+	if c.SeenEvery == 0 {
+		c.SeenEvery = 5 * time.Minute
+	}
 	return &Service{Config: c, sessions: map[image.SiteID]*session{}, offers: map[image.SiteID][]*agentv1.Offer{}}
 }
 
-// Run hands changes of records to the sessions until ctx ends.
+// Run hands changes of records to the sessions, and writes down who is connected, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.recordSeen(ctx) })
 	sub := s.Catalog.Subscribe()
 	defer sub.Close()
 	for {
@@ -198,7 +205,7 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 	// The stream's context has ended; the record is written all the same, within bounds.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stream.Context()), helloTimeout)
 	defer cancel()
-	if cerr := s.Catalog.CloseSession(ctx, id); cerr != nil && !fault.Is(cerr, fault.NotFound) {
+	if cerr := s.Catalog.SawSite(ctx, id); cerr != nil && !fault.Is(cerr, fault.NotFound) {
 		log.Debug("last seen time not recorded", "error", cerr)
 	}
 	s.touchStores(accepted)

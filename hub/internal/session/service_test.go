@@ -63,6 +63,12 @@ type hub struct {
 
 func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	t.Helper()
+	return newHubSeeing(t, heartbeat, 0)
+}
+
+// newHubSeeing is newHub with a pace at which it is written down who is connected.
+func newHubSeeing(t *testing.T, heartbeat, seen time.Duration) *hub {
+	t.Helper()
 	h := &hub{t: t, records: catalogtest.New(), clock: &clock{}, log: &book{}}
 	expires := h.clock.now().Add(certLife)
 	cat := catalog.New(h.records, "central", catalog.DefaultLimits(), h.clock.now)
@@ -73,7 +79,7 @@ func newHub(t *testing.T, heartbeat time.Duration) *hub {
 	}
 	changed := func(...image.ID) {}
 	h.service = New(Config{
-		Catalog: cat, Directory: NewDirectory(h.clock.now, changed), Changed: changed, Heartbeat: heartbeat, Version: "test",
+		Catalog: cat, Directory: NewDirectory(h.clock.now, changed), Changed: changed, Heartbeat: heartbeat, SeenEvery: seen, Version: "test",
 		Log: hclog.New(&hclog.LoggerOptions{Output: h.log}), Now: h.clock.now,
 		Expiry: func(context.Context) time.Time { return expires },
 		Peer: func(ctx context.Context) (image.SiteID, string, error) { // instead of a certificate
@@ -327,6 +333,32 @@ func TestExpiredCertificate(t *testing.T) {
 	wantEnd(t, a, fault.Unauthenticated, "CERT_EXPIRED")
 	if h.service.Directory.Site("dcn0").Connected {
 		t.Fatal("still connected")
+	}
+}
+
+// While a site is connected its record says so, in case the hub dies.
+func TestSeenTimeIsKept(t *testing.T) {
+	t.Parallel()
+	h := newHubSeeing(t, 0, 10*time.Millisecond)
+	sub := h.records.Subscribe()
+	defer sub.Close()
+	a := h.connect("dcn0", "dcn0")
+	a.desired()
+	connected := h.clock.now()
+	h.clock.advance(certLife / 2)
+	for give := time.After(20 * time.Second); ; {
+		if s, _ := h.records.Site("dcn0"); s.LastSeenTime.AsTime().After(connected) {
+			break
+		}
+		select {
+		case <-sub.C():
+			sub.Take()
+		case <-give:
+			t.Fatal("the record grows old")
+		}
+	}
+	if s, _ := h.records.Site("central"); s.LastSeenTime != nil {
+		t.Fatal("a site that never came was seen")
 	}
 }
 
