@@ -10,6 +10,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
@@ -175,6 +176,29 @@ func TestCreateImageTakenID(t *testing.T) {
 	w.change(id, func(img *storev1.Image) { img.Status = storev1.ImageStatus_IMAGE_STATUS_DELETED })
 	_, err = w.CreateImage(t.Context(), catalog.NewImage{ID: id})
 	wantFault(t, err, fault.Exists, "IMAGE_EXISTS")
+}
+
+// The id of a deleted image is its project's: nobody else may offer other data under it, or read what was done with it.
+func TestCreateImageWithTheIDOfAnother(t *testing.T) {
+	t.Parallel()
+	w := emptyWorld(t)
+	mine := auth.With(t.Context(), &auth.Caller{ProjectID: "p1"})
+	img, err := w.CreateImage(mine, catalog.NewImage{Owner: "p1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := image.ID(img.Id)
+	if _, err := w.DeleteImage(mine, id); err != nil {
+		t.Fatal(err)
+	}
+	if gone, _ := w.records.Image(id); gone != nil {
+		t.Fatal("the image is there still")
+	}
+	_, err = w.CreateImage(t.Context(), catalog.NewImage{ID: id, Owner: "p2"})
+	wantFault(t, err, fault.Exists, "IMAGE_EXISTS")
+	if _, err := w.CreateImage(mine, catalog.NewImage{ID: id, Owner: "p1"}); err != nil {
+		t.Errorf("the same project: %v", err)
+	}
 }
 
 func rename(name string) func(*storev1.Image) error {

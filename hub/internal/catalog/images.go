@@ -27,8 +27,9 @@ type NewImage struct {
 	MinRAMMB        int32
 }
 
-// CreateImage creates a queued image. An id that has been used before, even by a deleted image that still has tombstones,
-// is refused.
+// CreateImage creates a queued image. An id that has been used before is refused: by an image that is there, even a deleted
+// one that still has tombstones, and by one that is gone as long as an operation of another project remembers it. Whoever
+// knows such an id from before means that image, and its history is nobody else's.
 func (c *Catalog) CreateImage(ctx context.Context, n NewImage) (*storev1.Image, error) {
 	if n.ID == "" {
 		n.ID = image.NewID()
@@ -50,13 +51,25 @@ func (c *Catalog) CreateImage(ctx context.Context, n NewImage) (*storev1.Image, 
 	if most := c.limits.ProjectImages; most > 0 && c.ProjectUsage(n.Owner).Images >= most {
 		return nil, fault.New(fault.Exhausted, "IMAGE_QUOTA", "the project has reached its limit of %d images", most)
 	}
+	taken := fault.New(fault.Exists, "IMAGE_EXISTS", "image id %s is already taken", n.ID)
+	if c.remembered(n.ID, n.Owner) {
+		return nil, taken
+	}
 	err := c.records.Commit(ctx, Write{Key: ImageKey(n.ID), Value: img})
 	if fault.Is(err, fault.Conflict) {
 		if old, _ := c.records.Image(n.ID); old != nil {
-			return nil, fault.New(fault.Exists, "IMAGE_EXISTS", "image id %s is already taken", n.ID)
+			return nil, taken
 		}
 	}
 	return img, err
+}
+
+// remembered reports whether a project other than owner has asked for something to be done with an image of this id. It
+// looks at all operations that are kept.
+func (c *Catalog) remembered(id image.ID, owner string) bool {
+	return slices.ContainsFunc(c.records.Operations(), func(o *storev1.Operation) bool {
+		return o.ImageId == string(id) && o.Requester != nil && o.Requester.ProjectId != owner
+	})
 }
 
 // EditImage changes what users may change of an image: edit gets a copy of the record and may run several times. Of its
