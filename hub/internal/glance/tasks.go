@@ -72,18 +72,20 @@ type taskRow struct {
 	Message   string            `json:"message"`
 }
 
-// imageTasks lists what has been done to fill the stores of an image, latest first.
+// imageTasks lists what has been done to fill the stores of an image, latest first. The owner sees all of it, and so do
+// administrators; others see what their own project has asked for.
 func (s *Server) imageTasks(w http.ResponseWriter, r *http.Request) error {
 	if err := imageapi.NoBody(r); err != nil {
 		return err
 	}
-	img, _, err := s.reads.Find(r, "get_image")
+	img, c, err := s.reads.Find(r, "get_image")
 	if err != nil {
 		return err
 	}
+	all := s.admin(c) || img.Owner != "" && img.Owner == c.ProjectID
 	rows := []taskRow{}
 	for _, o := range s.Catalog.Read().Operations() {
-		if o.ImageId != string(img.ID) || taskType(o) == "" {
+		if o.ImageId != string(img.ID) || taskType(o) == "" || !all && o.Requester.GetProjectId() != c.ProjectID {
 			continue
 		}
 		t := s.task(o)

@@ -1,6 +1,7 @@
 package glance
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -57,6 +60,38 @@ func TestTasksHideSecrets(t *testing.T) {
 	h.want(http.StatusAccepted, "POST", path(id, "import"), jsonBody(webDownload("http://user:hunter2@127.0.0.1:1/i?sig=hunter3#hunter4", "")))
 	if got := fmt.Sprint(h.task(id)); strings.Contains(got, "hunter") || !strings.Contains(got, "http://127.0.0.1:1/i") {
 		t.Fatalf("got %s", got)
+	}
+}
+
+// Who may see an image need not know who has done what with it, or where its data came from.
+func TestImageTasksOfOthers(t *testing.T) {
+	t.Parallel()
+	a := defaultAPI(t)
+	id := a.put(active("p1", storev1.Visibility_VISIBILITY_PUBLIC), "central")
+	for _, project := range []string{"p1", "p2"} {
+		op := &storev1.Operation{
+			Id: string(image.NewID()), ImageId: id, Kind: storev1.OperationKind_OPERATION_KIND_COPY, CreateTime: timestamppb.New(start),
+			State: storev1.OperationState_OPERATION_STATE_SUCCEEDED, Requester: &storev1.Requester{ProjectId: project, UserId: "of " + project},
+		}
+		a.records.Put(catalog.OperationKey(image.ID(op.Id)), op)
+	}
+	for who, want := range map[string]string{"alice": "of p1 of p2", "admin": "of p1 of p2", "bob": "of p2", "carol": ""} {
+		var got struct {
+			Tasks []struct {
+				UserID string `json:"user_id"`
+			} `json:"tasks"`
+		}
+		if err := json.Unmarshal(a.do(who, "GET", "/v2/images/"+id+"/tasks", "").Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		var users []string
+		for _, task := range got.Tasks {
+			users = append(users, task.UserID)
+		}
+		slices.Sort(users)
+		if strings.Join(users, " ") != want {
+			t.Errorf("%s sees the tasks %q, want %q", who, users, want)
+		}
 	}
 }
 
