@@ -8,6 +8,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -17,11 +18,17 @@ func (s *images) ImportImage(ctx context.Context, req *hubv1.ImportImageRequest)
 	if err != nil {
 		return nil, err
 	}
-	in := catalog.Import{Image: img.ID, Target: target(req.GetTarget()), URI: req.GetUri(), FromStaged: req.GetStaged()}
+	sum, err := image.ParseChecksum("checksum", req.GetChecksum())
+	if err != nil {
+		return nil, err
+	}
+	in := catalog.Import{Image: img.ID, Checksum: sum, Target: target(req.GetTarget()), URI: req.GetUri(), FromStaged: req.GetStaged()}
 	var op *storev1.Operation
 	switch {
 	case in.FromStaged && in.URI != "":
 		return nil, fault.BadField("uri", "must be empty when staged data is imported")
+	case in.FromStaged && req.GetChecksum() != "":
+		return nil, fault.BadField("checksum", "must be empty when staged data is imported")
 	case in.FromStaged:
 		op, err = s.Catalog.BeginImport(ctx, in)
 	default:

@@ -15,7 +15,9 @@ import (
 type Import struct {
 	Image      image.ID
 	Target     Target   // not for staging
-	URI        string   // empty for an upload by the caller
+	URI        string   // what is kept of the URL; empty for an upload by the caller
+	Secret     bool     // the URL had more, which is not kept
+	Checksum   image.Checksum
 	Content    image.ID // content that is being created in the staging area; not with FromStaged
 	SizeBytes  int64    // 0 when unknown
 	Method     string   // way of the Image API, such as "web-download"; empty for the gRPC API
@@ -60,7 +62,10 @@ func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operatio
 		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_IMPORT, in.Image, stores)
 		op.AllMustSucceed = in.Target.AllMustSucceed
 		op.Method = in.Method
-		op.Source = &storev1.Source{Uri: in.URI, ContentId: img.Content.Id, Complete: in.FromStaged, Direct: in.Direct}
+		op.Source = &storev1.Source{
+			Uri: in.URI, Secret: in.Secret, Checksum: in.Checksum.String(),
+			ContentId: img.Content.Id, Complete: in.FromStaged, Direct: in.Direct,
+		}
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(in.Image), Value: img, Revision: rev},
 			Write{Key: OperationKey(image.ID(op.Id)), Value: op})

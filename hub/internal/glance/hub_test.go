@@ -21,6 +21,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -84,7 +85,11 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.importer.Catalog, o.importer.Area, o.importer.Log = h.catalog, h.area, hclog.NewNullLogger()
+	web, err := outside.New(outside.Options{Operator: true, Connect: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.importer.Outside, o.importer.Catalog, o.importer.Area, o.importer.Log = web, h.catalog, h.area, hclog.NewNullLogger()
 	h.importer = importer.New(o.importer)
 	h.sites = newFakeSites(h.catalog, h.records, h.area, "central", "dcn0", "dcn1")
 	rules, err := policy.New(o.policy)
@@ -94,7 +99,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	index := NewIndex(h.catalog)
 	h.server = New(Config{
 		Catalog: h.catalog, Index: index, Importer: h.importer, Chunks: h.area, Directory: h.sites, Sources: h.sites.needs, Regions: o.regions,
-		Policy: rules, Settings: o.settings,
+		Policy: rules, Settings: o.settings, Outside: web, Regional: web,
 	})
 	h.serve(index, o)
 	return h

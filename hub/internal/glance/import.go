@@ -99,7 +99,7 @@ func checkImportable(method string, img *imageapi.Image) error {
 
 // begin starts what the request asks for.
 func (s *Server) begin(r *http.Request, req importRequest, id image.ID) error {
-	ctx, in := r.Context(), catalog.Import{Image: id, Target: req.target, Method: req.method}
+	ctx, in := r.Context(), catalog.Import{Image: id, Target: req.target, Method: req.method, Checksum: req.sum}
 	var err error
 	switch req.method {
 	case importer.MethodGlanceDirect:

@@ -3,37 +3,22 @@ package glance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-const (
-	regionTimeout  = 30 * time.Second // for a connection, and for the head of an answer
-	catalogTimeout = 10 * time.Second // for the service catalog
-)
-
-// regionClient talks to the Image API of other regions. The token goes to the address that the service catalog names and
-// nowhere else: redirects are not followed, no proxy is used.
-var regionClient = &http.Client{
-	Transport: &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: regionTimeout}).DialContext,
-		TLSHandshakeTimeout:   regionTimeout,
-		ResponseHeaderTimeout: regionTimeout,
-		DisableCompression:    true,
-		MaxIdleConnsPerHost:   1,
-		IdleConnTimeout:       time.Minute,
-	},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
+const catalogTimeout = 10 * time.Second // for the service catalog
 
 // copiedProperties are the properties that an image brings along from another region, by the beginning of their names.
 var copiedProperties = []string{"hw_", "trait:", "os_distro", "os_secure_boot", "os_type"}
@@ -54,22 +39,22 @@ func (s *Server) beginRegion(r *http.Request, req importRequest, in catalog.Impo
 		return err
 	}
 	base := strings.TrimSuffix(strings.TrimRight(endpoint, "/"), "/v2")
-	remote := remoteImage{url: base + "/v2/images/" + string(req.remote), token: token}
-	_, err = s.Importer.Enqueue(r.Context(), in, func(ctx context.Context) (io.ReadCloser, int64, error) {
+	remote := remoteImage{client: s.Regional, url: base + "/v2/images/" + string(req.remote), token: token}
+	_, err = s.Importer.Enqueue(r.Context(), in, func(ctx context.Context) (importer.Data, error) {
 		return s.openRemote(ctx, in.Image, remote)
 	})
 	return err
 }
 
 // openRemote copies properties of an image of another region and opens its data.
-func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage) (io.ReadCloser, int64, error) {
+func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage) (importer.Data, error) {
 	attributes, err := remote.attributes(ctx)
 	if err != nil {
-		return nil, 0, err
+		return importer.Data{}, err
 	}
 	img, _ := s.Catalog.Read().Image(id)
 	if format := attributes["disk_format"]; format != img.GetDiskFormat() {
-		return nil, 0, fault.New(fault.Precondition, "FORMAT_DIFFERS",
+		return importer.Data{}, fault.New(fault.Precondition, "FORMAT_DIFFERS",
 			"the image has disk_format %s in the other region, not %s", quoted(format), img.GetDiskFormat())
 	}
 	err = s.Catalog.EditImage(ctx, id, 0, func(record *storev1.Image) error {
@@ -85,13 +70,17 @@ func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return importer.Data{}, err
 	}
-	resp, err := remote.get(ctx, "/file")
+	body, err := remote.get(ctx, "/file")
 	if err != nil {
-		return nil, 0, err
+		return importer.Data{}, err
 	}
-	return resp.Body, max(resp.ContentLength, 0), nil
+	sum, err := image.ParseChecksum("os_hash_value", attributes["os_hash_algo"]+":"+attributes["os_hash_value"])
+	if err != nil {
+		sum = image.Checksum{} // of an algorithm that is not known here
+	}
+	return importer.Data{ReadCloser: body, Size: body.Size(), Sum: sum}, nil
 }
 
 func copied(name string) bool {
@@ -103,36 +92,33 @@ func copied(name string) bool {
 	return false
 }
 
-// remoteImage is an image of another region.
-type remoteImage struct{ url, token string }
+// remoteImage is an image of another region. Its token goes to the address that the service catalog names and nowhere else.
+type remoteImage struct {
+	client     *outside.Client
+	url, token string
+}
 
 // get asks for a part of the image. The caller closes the body. Errors say nothing of the address.
-func (i remoteImage) get(ctx context.Context, part string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.url+part, http.NoBody)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Precondition, "REGION_UNREACHABLE", "the service catalog names no usable address of the region")
+func (i remoteImage) get(ctx context.Context, part string) (*outside.Body, error) {
+	body, err := i.client.Open(ctx, outside.Request{URI: i.url + part, Header: http.Header{"X-Auth-Token": {i.token}}})
+	if err == nil || ctx.Err() != nil {
+		return body, err
 	}
-	req.Header.Set("X-Auth-Token", i.token)
-	resp, err := regionClient.Do(req)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Precondition, "REGION_UNREACHABLE", "the Image API of the region cannot be reached")
+	if status, ok := errors.AsType[outside.Status](err); ok {
+		return nil, fault.New(fault.Precondition, "REGION_REFUSED", "the Image API of the region answered %d", int(status))
 	}
-	if resp.StatusCode != http.StatusOK {
-		_ = resp.Body.Close()
-		return nil, fault.New(fault.Precondition, "REGION_REFUSED", "the Image API of the region answered %d", resp.StatusCode)
-	}
-	return resp, nil
+	return nil, fault.Wrap(err, fault.Precondition, "REGION_UNREACHABLE", "the Image API of the region cannot be reached")
 }
 
 // attributes returns what is known of the image in its region: those of its attributes that are strings.
 func (i remoteImage) attributes(ctx context.Context) (map[string]string, error) {
-	resp, err := i.get(ctx, "")
+	body, err := i.get(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() { _ = body.Close() }()
 	var all map[string]any
-	if err := json.NewDecoder(io.LimitReader(resp.Body, imageapi.MaxJSON)).Decode(&all); err != nil {
+	if err := json.NewDecoder(io.LimitReader(body, imageapi.MaxJSON)).Decode(&all); err != nil {
 		return nil, fault.Wrap(err, fault.Precondition, "REGION_REFUSED", "the Image API of the region answered no image")
 	}
 	out := map[string]string{}

@@ -16,6 +16,7 @@ import (
 type importRequest struct {
 	method string
 	uri    string
+	sum    image.Checksum
 	target catalog.Target
 	// Of glance-download: the image to get, and where.
 	region, iface string
@@ -34,6 +35,7 @@ type importBody struct {
 type importMethod struct {
 	Name   *string         `json:"name"`
 	URI    json.RawMessage `json:"uri"`
+	Sum    json.RawMessage `json:"checksum"`
 	Region json.RawMessage `json:"glance_region"`
 	Image  json.RawMessage `json:"glance_image_id"`
 	Iface  json.RawMessage `json:"glance_service_interface"`
@@ -67,12 +69,30 @@ func (s *Server) readMethod(raw json.RawMessage) (req importRequest, err error) 
 	switch req.method {
 	case importer.MethodWebDownload:
 		if req.uri, err = text("method.uri", orNull(m.URI)); err == nil {
-			err = importer.CheckURI(req.uri)
+			err = s.Outside.Check(req.uri)
 		}
 	case importer.MethodGlanceDownload:
 		err = req.readRegion(m)
 	}
+	if err == nil {
+		err = req.readChecksum(m)
+	}
 	return req, err
+}
+
+// readChecksum reads what the data must hash to, which only data has that comes from elsewhere.
+func (req *importRequest) readChecksum(m *importMethod) error {
+	if m.Sum == nil || string(m.Sum) == "null" {
+		return nil
+	}
+	if req.method != importer.MethodWebDownload && req.method != importer.MethodGlanceDownload {
+		return fault.BadField("method.checksum", "is for web-download and glance-download only")
+	}
+	sum, err := text("method.checksum", m.Sum)
+	if err == nil {
+		req.sum, err = image.ParseChecksum("method.checksum", sum)
+	}
+	return err
 }
 
 // readRegion reads what glance-download needs.

@@ -357,7 +357,6 @@ func TestImportGlanceDownload(t *testing.T) {
 	far := &region{token: "alice", format: "raw"}
 	web := httptest.NewServer(far)
 	t.Cleanup(web.Close)
-	t.Cleanup(regionClient.CloseIdleConnections)
 	far.url = web.URL + "/image/v2/"
 	h := newHub(t, func(o *options) { o.settings.GlanceDownload, o.regions = true, far })
 	request := func(name, id string) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 )
 
@@ -41,8 +42,10 @@ type Config struct {
 	Importer  Importer
 	Chunks    Chunks
 	Directory Directory
-	Sources   Sources // nil: nobody can choose the store that a download is read from
-	Regions   Regions // needed for glance-download only
+	Sources   Sources         // nil: nobody can choose the store that a download is read from
+	Outside   *outside.Client // says which URLs may be fetched
+	Regional  *outside.Client // asks the regions that Regions names
+	Regions   Regions         // needed for glance-download only
 	Policy    imageapi.Policy
 	Settings  Settings
 	Log       hclog.Logger     // default: none

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
-	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -26,7 +25,7 @@ func (s *Server) createTask(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayTasks(r); err != nil {
 		return err
 	}
-	req, err := readTask(r)
+	req, err := s.readTask(r)
 	if err != nil {
 		return err
 	}
@@ -62,7 +61,7 @@ func (s *Server) createTask(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readTask reads the body of createTask. Its errors are Invalid.
-func readTask(r *http.Request) (req taskRequest, err error) {
+func (s *Server) readTask(r *http.Request) (req taskRequest, err error) {
 	var body struct {
 		Type  json.RawMessage            `json:"type"`
 		Input map[string]json.RawMessage `json:"input"`
@@ -85,7 +84,7 @@ func readTask(r *http.Request) (req taskRequest, err error) {
 	if req.from, err = text("input.import_from", orNull(body.Input["import_from"])); err != nil {
 		return req, err
 	}
-	if err := importer.CheckURI(req.from); err != nil {
+	if err := s.Outside.Check(req.from); err != nil {
 		return req, err
 	}
 	var draft storev1.Image

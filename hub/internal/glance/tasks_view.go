@@ -2,11 +2,11 @@ package glance
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -66,11 +66,11 @@ func taskInput(o *storev1.Operation) map[string]any {
 	in := map[string]any{"image_id": o.ImageId}
 	switch taskType(o) {
 	case taskImport:
-		in["import_from"] = harmless(o.Source.GetUri())
+		in["import_from"] = outside.Harmless(o.Source.GetUri())
 	case taskAPI:
 		method := map[string]string{"name": o.Method}
 		if uri := o.Source.GetUri(); uri != "" {
-			method["uri"] = harmless(uri)
+			method["uri"] = outside.Harmless(uri)
 		}
 		in["import_req"] = map[string]any{
 			"method": method, "stores": storesOf(o), "all_stores_must_succeed": o.AllMustSucceed,
@@ -78,16 +78,6 @@ func taskInput(o *storev1.Operation) map[string]any {
 		in["backend"] = storesOf(o)
 	}
 	return in
-}
-
-// harmless returns a URL without what may be a secret: user, password, query.
-func harmless(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return ""
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
 }
 
 func storesOf(o *storev1.Operation) []string {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -14,34 +15,47 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// Open opens a source. size is how many bytes it will bring, 0 when it does not say. It blocks until ctx ends, and so do
-// reads of the body, which the caller closes. Errors are shown to users.
-type Open func(ctx context.Context) (body io.ReadCloser, size int64, err error)
+// Data is what a source brings.
+type Data struct {
+	io.ReadCloser       // reads end with the context it was opened with, and when the source is silent for too long
+	Size          int64 // in bytes; 0 when the source does not say
+	// Sum is what the source itself says of the data; only SHA-512 is compared.
+	Sum image.Checksum
+}
+
+// Open opens a source. It blocks until ctx ends. The caller closes the data. Errors, also those of reads, are shown to users.
+type Open func(ctx context.Context) (Data, error)
 
 // Fetch starts an import from a URL. The source is asked before anything is created, so that an address that answers an
 // error changes nothing. Otherwise it is like Enqueue.
 func (im *Importer) Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error) {
-	if err := CheckURI(in.URI); err != nil {
+	if err := im.Outside.Check(in.URI); err != nil {
 		return nil, err
 	}
 	if err := im.Catalog.CheckImport(in); err != nil {
 		return nil, err
 	}
-	size, err := probe(ctx, in.URI)
+	data, err := im.web(in.URI, in.Checksum)(ctx)
 	if err != nil {
 		return nil, err
 	}
-	in.SizeBytes = size
+	_ = data.Close()
+	in.SizeBytes = data.Size
 	return im.Enqueue(ctx, in, nil)
 }
 
 // Enqueue starts an import from a source that is asked later, when it is its turn: a source that does not answer then
-// fails the import. open, nil for the URL of the import, is forgotten when this process ends, and the import fails then.
+// fails the import. open, nil for the URL of the import, is forgotten when this process ends, and the import fails then; so
+// does that of a URL with user, password or query, which are not kept.
 // FETCH_QUEUE_FULL (Unavailable) when too many wait already. Nothing is kept for one that waits but its record.
 func (im *Importer) Enqueue(ctx context.Context, in catalog.Import, open Open) (*storev1.Operation, error) {
 	if open == nil {
-		if err := CheckURI(in.URI); err != nil {
+		if err := im.Outside.Check(in.URI); err != nil {
 			return nil, err
+		}
+		if kept := outside.Harmless(in.URI); kept != in.URI {
+			open = im.web(in.URI, in.Checksum)
+			in.URI, in.Secret = kept, true
 		}
 	}
 	if err := im.Catalog.CheckImport(in); err != nil {
@@ -92,6 +106,11 @@ func (im *Importer) work(ctx context.Context, old <-chan job) {
 func (im *Importer) fetch(ctx context.Context, j job) {
 	id := image.ID(j.op.Id)
 	log := im.Log.With("image", j.op.ImageId, "operation", j.op.Id)
+	sum, err := image.ParseChecksum("checksum", j.op.Source.GetChecksum())
+	if err != nil {
+		im.settle(ctx, outcome{op: id, err: err})
+		return
+	}
 	content, w, err := im.start(ctx, id)
 	if err != nil {
 		log.Warn("fetch not started", "error", err)
@@ -102,19 +121,23 @@ func (im *Importer) fetch(ctx context.Context, j job) {
 	}
 	log.Info("fetch started")
 	if j.open == nil {
-		j.open = web(j.op.Source.GetUri())
+		j.open = im.web(j.op.Source.GetUri(), sum)
 	}
-	body := &lazyBody{open: j.open, sized: func(ctx context.Context, n int64) {
+	body := &lazyBody{open: j.open, sized: func(ctx context.Context, n int64) error {
+		if err := im.checkSize(n, 0, false); err != nil {
+			return err
+		}
 		if err := im.Catalog.SetSizeHint(ctx, id, n); err != nil {
 			log.Debug("size not recorded", "error", err)
 		}
+		return nil
 	}}
 	defer body.close()
-	s := source{op: id, content: content, writer: w, open: func(ctx context.Context) io.Reader {
-		body.ctx = ctx
-		return body
-	}}
-	if j.op.Source.GetUri() == "" {
+	s := source{
+		op: id, content: content, writer: w, sum: sum, told: func() image.Checksum { return body.Sum },
+		open: func(ctx context.Context) io.Reader { body.ctx = ctx; return body },
+	}
+	if j.op.Source.GetUri() == "" || j.op.Source.Secret {
 		s.lost = abandoned(j.op)
 	}
 	err = im.run(ctx, s)
@@ -144,43 +167,47 @@ func (im *Importer) start(ctx context.Context, op image.ID) (image.ID, *staging.
 	return content, w, nil
 }
 
-// lazyBody opens its source at the first Read and fails when the source is silent for too long or ends early.
+// lazyBody opens its source at the first Read.
 type lazyBody struct {
-	ctx    context.Context
-	open   Open
-	sized  func(context.Context, int64) // told the size of the source, when it says
-	body   io.ReadCloser
-	cancel context.CancelFunc
-	stall  *time.Timer
+	Data
+	ctx   context.Context
+	open  Open
+	sized func(context.Context, int64) error // told the size of the source, when it says; may refuse it
 }
 
+// Read reads from the source.
 func (b *lazyBody) Read(p []byte) (int, error) {
-	if b.body == nil {
-		ctx, cancel := context.WithCancel(b.ctx)
-		body, size, err := b.open(ctx)
+	if b.ReadCloser == nil {
+		data, err := b.open(b.ctx)
 		if err != nil {
-			cancel()
 			return 0, err
 		}
-		b.body, b.cancel = body, cancel
-		b.stall = time.AfterFunc(stallTimeout, cancel)
-		if size > 0 {
-			b.sized(b.ctx, size)
+		if b.Data = data; data.Size > 0 {
+			if err := b.sized(b.ctx, data.Size); err != nil {
+				return 0, err
+			}
 		}
 	}
-	b.stall.Reset(stallTimeout)
-	n, err := b.body.Read(p)
-	b.stall.Stop() // the source does not answer for the time in which nobody reads: the staging area may be full
-	if err != nil && !errors.Is(err, io.EOF) {
+	n, err := b.ReadCloser.Read(p)
+	if _, ok := fault.As(err); err != nil && !errors.Is(err, io.EOF) && !ok {
 		err = fault.Wrap(err, fault.Unavailable, "SOURCE_LOST", "the source stopped before all bytes had come")
 	}
 	return n, err
 }
 
 func (b *lazyBody) close() {
-	if b.body != nil {
-		b.stall.Stop()
-		b.cancel()
-		_ = b.body.Close()
+	if b.ReadCloser != nil {
+		_ = b.ReadCloser.Close()
+	}
+}
+
+// web returns the source behind a URL.
+func (im *Importer) web(uri string, sum image.Checksum) Open {
+	return func(ctx context.Context) (Data, error) {
+		body, err := im.Outside.Open(ctx, outside.Request{URI: uri, Follow: true, Proven: sum.Algorithm != ""})
+		if err != nil {
+			return Data{}, err
+		}
+		return Data{ReadCloser: body, Size: body.Size()}, nil
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -26,6 +27,7 @@ import (
 // Config is what an Importer needs.
 type Config struct {
 	Catalog *catalog.Catalog
+	Outside *outside.Client // fetches URLs
 	Area    *staging.Area
 	Fetches int   // URLs fetched at the same time; default 4
 	Queue   int   // fetches that wait for their turn; default 1000; more are refused
@@ -89,7 +91,7 @@ func (im *Importer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	old := make(chan job, len(im.unfinished))
 	for _, op := range im.unfinished {
-		if op.Source.GetUri() != "" {
+		if op.Source.GetUri() != "" && !op.Source.Secret {
 			old <- job{op: op}
 		} else {
 			im.settleLater(outcome{op: image.ID(op.Id), err: abandoned(op)})
@@ -112,7 +114,11 @@ func (im *Importer) Run(ctx context.Context) error {
 
 // abandoned says why an import came to nothing whose bytes only the process that is gone could get.
 func abandoned(op *storev1.Operation) error {
-	if op.Method == MethodGlanceDownload {
+	switch {
+	case op.Source.GetSecret():
+		return fault.New(fault.Unavailable, "IMPORT_INTERRUPTED",
+			"the hub was restarted during the download, and does not keep user, password and query of URLs; import the image again")
+	case op.Method == MethodGlanceDownload:
 		return fault.New(fault.Unavailable, "IMPORT_INTERRUPTED", "the hub was restarted during the download; import the image again")
 	}
 	return fault.New(fault.Unavailable, "UPLOAD_INTERRUPTED", "the hub was restarted during the upload; upload the image again")
@@ -125,6 +131,8 @@ type source struct {
 	writer  *staging.Writer
 	open    func(ctx context.Context) io.Reader // ctx ends when the import is cancelled
 	size    int64                               // expected; 0 when unknown
+	sum     image.Checksum                      // that was asked for
+	told    func() image.Checksum               // SHA-512 that the source itself tells of its data, at the end; nil for none
 	// interrupt makes a Read return that waits for a silent source; nil when the end of open's ctx does that.
 	interrupt func()
 	// lost says why the data is incomplete when the context of the import has ended; nil: the next life of the hub begins

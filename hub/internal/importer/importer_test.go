@@ -19,6 +19,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -38,7 +39,6 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	t.Cleanup(client.CloseIdleConnections)
 	area, err := staging.Open(staging.Options{Dir: t.TempDir(), Limit: 2 * staging.MinLimit})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,18 @@ func newBench(t *testing.T) *bench {
 }
 
 func (b *bench) importer() *Importer {
-	return New(Config{Catalog: b.catalog, Area: b.area, MaxSize: 10 << 20, Log: hclog.NewNullLogger()})
+	return New(Config{Catalog: b.catalog, Outside: fetcher(b.t, outside.Options{Operator: true}), Area: b.area, MaxSize: 10 << 20, Log: hclog.NewNullLogger()})
+}
+
+// fetcher returns a client that gives up soon.
+func fetcher(t *testing.T, o outside.Options) *outside.Client {
+	t.Helper()
+	o.Connect = 200 * time.Millisecond
+	c, err := outside.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // request returns a request to import into a new image.

@@ -16,7 +16,11 @@ import (
 
 // ingest reads a source to its end into the staging area and returns what is known of the content then.
 func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.Content, error) {
-	sums := startSums(md5.New(), sha512.New())
+	hashes := []hash.Hash{md5.New(), sha512.New()}
+	if s.sum.Algorithm == "sha256" {
+		hashes = append(hashes, s.sum.Hash())
+	}
+	sums := startSums(hashes...)
 	defer sums.stop()
 	body := s.open(ctx)
 	var length int64
@@ -46,15 +50,34 @@ func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.
 			break
 		}
 	}
+	digests := sums.finish()
+	if err := s.verify(digests); err != nil {
+		return nil, err
+	}
 	root, data, err := s.writer.Commit(ctx, length)
 	if err != nil {
 		return nil, err
 	}
-	digests := sums.finish()
 	return &storev1.Content{
 		Id: string(s.content), Complete: true, SizeBytes: length, ManifestDigest: root[:],
 		Md5: digests[0], Sha512: digests[1], DataBytes: data,
 	}, nil
+}
+
+// verify compares the digests of all bytes, which are MD5, SHA-512 and perhaps SHA-256, with what they should be. No site
+// publishes anything before.
+func (s source) verify(digests []string) error {
+	digest := digests[1]
+	if s.sum.Algorithm == "sha256" {
+		digest = digests[2]
+	}
+	if err := s.sum.Check(digest); err != nil {
+		return err
+	}
+	if s.told == nil || s.told().Algorithm != "sha512" {
+		return nil
+	}
+	return s.told().Check(digests[1])
 }
 
 // idleReads is how many empty reads in a row a source may answer before it counts as broken.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -86,8 +87,8 @@ func TestFetchBeginsWhenRecordsReturn(t *testing.T) {
 	t.Parallel()
 	b, records := newAwayBench(t)
 	im := b.importer()
-	op, err := im.Enqueue(t.Context(), b.request(), func(context.Context) (io.ReadCloser, int64, error) {
-		return io.NopCloser(bytes.NewReader([]byte("data"))), 4, nil
+	op, err := im.Enqueue(t.Context(), b.request(), func(context.Context) (Data, error) {
+		return Data{ReadCloser: io.NopCloser(bytes.NewReader([]byte("data"))), Size: 4}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +133,7 @@ func TestCompletionSurvivesAbsence(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	im := New(Config{Catalog: b.catalog, Area: b.area, Queue: 2, Fetches: 1, Log: hclog.NewNullLogger()})
+	im := New(Config{Catalog: b.catalog, Outside: fetcher(t, outside.Options{Operator: true}), Area: b.area, Queue: 2, Fetches: 1, Log: hclog.NewNullLogger()})
 	var ids []image.ID
 	for i := range 3 {
 		in := b.request()
@@ -179,9 +180,9 @@ func TestRestartWithoutSource(t *testing.T) {
 	b := newBench(t)
 	in := b.request()
 	in.Method = MethodGlanceDownload
-	op, err := b.importer().Enqueue(t.Context(), in, func(context.Context) (io.ReadCloser, int64, error) {
+	op, err := b.importer().Enqueue(t.Context(), in, func(context.Context) (Data, error) {
 		t.Error("it was opened by a process that was never run")
-		return nil, 0, io.EOF
+		return Data{}, io.EOF
 	})
 	if err != nil {
 		t.Fatal(err)
