@@ -57,6 +57,16 @@ var works = []work{
 	}},
 }
 
+// load is how many clients there are and how long each waits from the beginning of a request to that of the next.
+type load struct {
+	name    string
+	clients int
+	pause   time.Duration // 0: none, as fast as they can
+}
+
+// The third load leaves the CPU room, so that its times are the hub's and not those of a queue.
+var loads = []load{{"1", 1, 0}, {"32", 32, 0}, {"32, 1,000/s in all", 32, 32 * time.Millisecond}}
+
 // any returns the id of some image.
 func (b *bench) any() string { return b.ids[rand.IntN(len(b.ids))] }
 
@@ -76,12 +86,12 @@ func (b *bench) run(ctx context.Context, images int, duration time.Duration) err
 	fmt.Println("| request | clients | requests/s | p50 ms | p99 ms | CPU s of the hub per 1,000 | requests per CPU second of the hub |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for _, w := range works {
-		for _, clients := range []int{1, 32} {
-			r, err := b.measure(ctx, w, clients, duration)
+		for _, l := range loads {
+			r, err := b.measure(ctx, w, l, duration)
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
-			fmt.Printf("| %s | %d | %.0f | %.2f | %.2f | %.3f | %.0f |\n", w.name, clients, r.rate, r.p50, r.p99, r.cpu*1000, 1/r.cpu)
+			fmt.Printf("| %s | %s | %.0f | %.2f | %.2f | %.3f | %.0f |\n", w.name, l.name, r.rate, r.p50, r.p99, r.cpu*1000, 1/r.cpu)
 		}
 	}
 	return nil

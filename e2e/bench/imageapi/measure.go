@@ -18,16 +18,16 @@ type result struct {
 	rate, p50, p99, cpu float64
 }
 
-// measure lets clients make requests of one kind for some time.
-func (b *bench) measure(ctx context.Context, w work, clients int, duration time.Duration) (result, error) {
-	if _, _, err := b.spin(ctx, w, clients, duration/8); err != nil { // warm up
+// measure lets the clients of a load make requests of one kind for some time.
+func (b *bench) measure(ctx context.Context, w work, l load, duration time.Duration) (result, error) {
+	if _, _, err := b.spin(ctx, w, l, duration/8); err != nil { // warm up
 		return result{}, err
 	}
 	before, err := cpu(b.pid)
 	if err != nil {
 		return result{}, err
 	}
-	took, all, err := b.spin(ctx, w, clients, duration)
+	took, all, err := b.spin(ctx, w, l, duration)
 	if err != nil {
 		return result{}, err
 	}
@@ -44,34 +44,35 @@ func (b *bench) measure(ctx context.Context, w work, clients int, duration time.
 }
 
 // spin returns how long it really took and how long each request took.
-func (b *bench) spin(ctx context.Context, w work, clients int, duration time.Duration) (time.Duration, []time.Duration, error) {
+func (b *bench) spin(ctx context.Context, w work, l load, duration time.Duration) (time.Duration, []time.Duration, error) {
 	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		all   []time.Duration
-		first error
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		all    []time.Duration
+		failed error
 	)
 	began := time.Now()
-	for range clients {
+	for n := range l.clients {
 		wg.Go(func() {
-			own, err := b.client(ctx, w, began.Add(duration))
+			first := began.Add(l.pause * time.Duration(n) / time.Duration(l.clients))
+			own, err := b.client(ctx, w, first, l.pause, began.Add(duration))
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, own...)
-			if first == nil {
-				first = err
+			if failed == nil {
+				failed = err
 			}
 		})
 	}
 	wg.Wait()
-	if first == nil && len(all) == 0 {
-		first = fmt.Errorf("no request was answered in %s", duration)
+	if failed == nil && len(all) == 0 {
+		failed = fmt.Errorf("no request was answered in %s", duration)
 	}
-	return time.Since(began), all, first
+	return time.Since(began), all, failed
 }
 
-// client makes one request after the other until a time.
-func (b *bench) client(ctx context.Context, w work, until time.Time) ([]time.Duration, error) {
+// client makes one request after the other from one time until another.
+func (b *bench) client(ctx context.Context, w work, next time.Time, pause time.Duration, until time.Time) ([]time.Duration, error) {
 	c, err := dial(ctx, b.target, b.token)
 	if err != nil {
 		return nil, err
@@ -79,6 +80,10 @@ func (b *bench) client(ctx context.Context, w work, until time.Time) ([]time.Dur
 	defer c.close()
 	var all []time.Duration
 	for ctx.Err() == nil {
+		if pause > 0 {
+			time.Sleep(time.Until(next))
+			next = next.Add(pause)
+		}
 		began := time.Now()
 		if began.After(until) {
 			break
