@@ -40,6 +40,7 @@ type Config struct {
 	Image          ImageConfig
 	Access         AccessConfig
 	Import         outside.Options
+	FormatMatch    string // strict or warn
 	Limits         catalog.Limits
 	Sizes          sizes
 	Log            telemetry.LogOptions
@@ -97,6 +98,12 @@ func text(err error) string {
 
 var errUsage = errors.New("see atoll-hub --help")
 
+// What happens to data that is of another format than its image is said to have.
+const (
+	formatStrict = "strict" // it is refused
+	formatWarn   = "warn"   // it is logged
+)
+
 // check returns the first thing that is wrong.
 func (c *Config) check() (central image.StoreID, limit int64, err error) {
 	if c.DataDir == "" {
@@ -107,6 +114,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 	}
 	if limit, err = parseSize("staging-limit", c.StagingLimit); err != nil {
 		return "", 0, err
+	}
+	if c.FormatMatch != formatStrict && c.FormatMatch != formatWarn {
+		return "", 0, fault.BadField("format-match", "must be %s or %s", formatStrict, formatWarn)
 	}
 	for _, l := range []struct {
 		name, text string

@@ -109,6 +109,8 @@ func (c *Config) imports(f *pflag.FlagSet) {
 	o := &c.Import
 	f.StringSliceVar(&c.Image.Settings.ImportMethods, "import-methods", []string{"glance-direct", "web-download", "copy-image"},
 		"ways to import that the Image API offers; glance-download is another")
+	f.StringVar(&c.FormatMatch, "format-match", formatStrict,
+		"what to do with data of another format than disk_format: strict refuses it, warn logs it; unsafe data is always refused")
 	f.StringSliceVar(&o.AllowSchemes, "import-allow-schemes", nil, "schemes of URLs that may be imported; default http and https")
 	f.StringSliceVar(&o.DenySchemes, "import-deny-schemes", nil, "schemes that may not")
 	f.StringSliceVar(&o.AllowHosts, "import-allow-hosts", nil, "hosts that may be imported from, such as *.example.org; default all")

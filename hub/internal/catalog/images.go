@@ -73,8 +73,8 @@ func (c *Catalog) remembered(id image.ID, owner string) bool {
 }
 
 // EditImage changes what users may change of an image: edit gets a copy of the record and may run several times. Of its
-// changes only name, owner, visibility, hidden, protected, tags, min_disk_gb, min_ram_mb, properties and, while there is
-// no data, the formats are kept. A non-zero revision must be the stored one (STALE_ETAG). An edit that changes nothing
+// changes only name, owner, visibility, hidden, protected, tags, min_disk_gb, min_ram_mb, properties and, while it
+// is queued, the formats are kept. A non-zero revision must be the stored one (STALE_ETAG). An edit that changes nothing
 // writes nothing. An error of edit is returned as it is.
 func (c *Catalog) EditImage(ctx context.Context, id image.ID, revision int64, edit func(*storev1.Image) error) error {
 	return repeat(ctx, func() error {
@@ -108,7 +108,7 @@ func (c *Catalog) EditImage(ctx context.Context, id image.ID, revision int64, ed
 func editable(old, edited *storev1.Image) (*storev1.Image, error) {
 	img := proto.CloneOf(old)
 	if edited.DiskFormat != old.DiskFormat || edited.ContainerFormat != old.ContainerFormat {
-		if old.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED && old.Status != storev1.ImageStatus_IMAGE_STATUS_UPLOADING {
+		if old.Status != storev1.ImageStatus_IMAGE_STATUS_QUEUED { // staged data has been looked at for what it is
 			return nil, fault.New(fault.Denied, "FORMAT_FIXED", "the formats of image %s cannot change once it has data", old.Id)
 		}
 		img.DiskFormat, img.ContainerFormat = edited.DiskFormat, edited.ContainerFormat

@@ -9,6 +9,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
+	"github.com/atoll-dcn/atoll/hub/internal/inspect"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
@@ -208,6 +209,8 @@ func uploadError(err error) error {
 		return errDeleted()
 	case "NO_FORMAT", "CALLER_LOST":
 		return imageapi.Status(err, http.StatusBadRequest)
+	case inspect.ReasonMismatch, inspect.ReasonUnsafe:
+		return imageapi.Status(err, http.StatusUnsupportedMediaType)
 	case "NOT_QUEUED":
 		return err
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	Fetches int   // URLs fetched at the same time; default 4
 	Queue   int   // fetches that wait for their turn; default 1000; more are refused
 	MaxSize int64 // longest image in bytes, whatever the catalog's limits say; default 16 TiB
+	Lenient bool  // accept data of another format than the image is said to have, and log it; unsafe data never
 	Log     hclog.Logger
 }
 

@@ -14,7 +14,8 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// ingest reads a source to its end into the staging area and returns what is known of the content then.
+// ingest reads a source to its end into the staging area and returns what is known of the content then. Data that is not
+// what it should be, or not safe, ends it before the content is complete.
 func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.Content, error) {
 	hashes := []hash.Hash{md5.New(), sha512.New()}
 	if s.sum.Algorithm == "sha256" {
@@ -23,6 +24,7 @@ func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.
 	sums := startSums(hashes...)
 	defer sums.stop()
 	body := s.open(ctx)
+	look := im.inspection(a.image)
 	var length int64
 	for {
 		buf := sums.buffer()
@@ -41,6 +43,9 @@ func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.
 			return nil, err
 		}
 		if n > 0 {
+			if err := look.add(buf[:n]); err != nil {
+				return nil, err
+			}
 			sums.add(buf[:n])
 			if err := s.writer.Append(ctx, buf[:n]); err != nil {
 				return nil, err
@@ -54,13 +59,17 @@ func (im *Importer) ingest(ctx context.Context, s source, a *arrival) (*storev1.
 	if err := s.verify(digests); err != nil {
 		return nil, err
 	}
+	virtual, err := look.finish(length)
+	if err != nil {
+		return nil, err
+	}
 	root, data, err := s.writer.Commit(ctx, length)
 	if err != nil {
 		return nil, err
 	}
 	return &storev1.Content{
 		Id: string(s.content), Complete: true, SizeBytes: length, ManifestDigest: root[:],
-		Md5: digests[0], Sha512: digests[1], DataBytes: data,
+		Md5: digests[0], Sha512: digests[1], DataBytes: data, VirtualSizeBytes: virtual,
 	}, nil
 }
 
@@ -110,10 +119,7 @@ const ReasonEmpty = "EMPTY_IMAGE"
 
 // checkSize compares the bytes read so far with what was announced and with the limits.
 func (im *Importer) checkSize(length, expected int64, last bool) error {
-	most := im.MaxSize
-	if limit := im.Catalog.Limits().ImageSize; limit > 0 {
-		most = min(most, limit)
-	}
+	most := im.largest()
 	switch {
 	case last && length == 0:
 		return fault.New(fault.Invalid, ReasonEmpty, "the image data is empty")

@@ -35,11 +35,6 @@ var again = retry.Policy{Initial: 100 * time.Millisecond, Max: 10 * time.Second}
 func (im *Importer) complete(ctx context.Context, s source, content *storev1.Content) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	o, _ := im.Catalog.Read().Operation(s.op)
-	img, _ := im.Catalog.Read().Image(image.ID(o.GetImageId()))
-	if format := img.GetDiskFormat(); format == "raw" || format == "iso" {
-		content.VirtualSizeBytes = content.SizeBytes
-	}
 	err := retry.Do(ctx, again, func(ctx context.Context) error {
 		return im.Catalog.CompleteSource(ctx, s.op, content)
 	}, nil)
