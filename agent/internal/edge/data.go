@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+	"github.com/atoll-dcn/atoll/pkg/auth"
+	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
@@ -20,6 +22,7 @@ import (
 // for the reads.
 const (
 	downloads = 16               // at once, in all stores; others wait
+	share     = 8                // of them for one project, so that slow readers do not keep the others from booting
 	window    = 2                // chunks of one download being read or sent
 	reading   = 8                // reads at once of all downloads
 	queueWait = 10 * time.Second // longest wait for a place among the downloads
@@ -35,14 +38,14 @@ const (
 // data reads images from the site's stores. It implements imageapi.Opener.
 type data struct {
 	pools map[image.StoreID]rbd.Pool
-	slots chan struct{} // a place for each download
+	slots *berth.Berths // a place for each download
 	reads chan struct{} // and for each read
 	wait  time.Duration
 	log   hclog.Logger
 }
 
 func newData(pools map[image.StoreID]rbd.Pool, log hclog.Logger) *data {
-	return &data{pools: pools, slots: make(chan struct{}, downloads), reads: make(chan struct{}, reading), wait: queueWait, log: log}
+	return &data{pools: pools, slots: berth.New(downloads, share), reads: make(chan struct{}, reading), wait: queueWait, log: log}
 }
 
 // Open returns a reader of the published copy's snapshot; see imageapi.Opener. It waits for a place among the downloads, not
@@ -51,7 +54,8 @@ func (d *data) Open(ctx context.Context, img *imageapi.Image, prefer []string, o
 	if offset < 0 || length < 0 || offset > img.Size-length {
 		return nil, fault.New(fault.Internal, "BAD_RANGE", "the image has %d bytes", img.Size)
 	}
-	if err := d.take(ctx); err != nil {
+	give, err := d.take(ctx)
+	if err != nil {
 		return nil, err
 	}
 	last := fault.New(fault.Unavailable, "NO_COPY", "the site has no copy of the image that can be read")
@@ -62,34 +66,30 @@ func (d *data) Open(ctx context.Context, img *imageapi.Image, prefer []string, o
 		}
 		snap, err := openCopy(ctx, pool, img)
 		if err == nil {
-			return newStream(ctx, &paced{snap, d.reads}, offset, length, d.give), nil
+			return newStream(ctx, &paced{snap, d.reads}, offset, length, give), nil
 		}
 		if ctx.Err() != nil {
-			d.give()
+			give()
 			return nil, ctx.Err()
 		}
 		d.log.Warn("copy not readable", "image", img.ID, "store", store, "error", err)
 		last = fault.Wrap(err, fault.Unavailable, "NO_COPY", "the site has no copy of the image that can be read")
 	}
-	d.give()
+	give()
 	return nil, last
 }
 
 // take waits for a place among the downloads.
-func (d *data) take(ctx context.Context) error {
-	timer := time.NewTimer(d.wait)
-	defer timer.Stop()
-	select {
-	case d.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS", "the site is busy with %d downloads", cap(d.slots))
+func (d *data) take(ctx context.Context) (give func(), err error) {
+	busy := fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS", "the site is busy with other downloads, or with %d of your project", share)
+	ctx, cancel := context.WithTimeoutCause(ctx, d.wait, busy)
+	defer cancel()
+	var project string
+	if c := auth.From(ctx); c != nil {
+		project = c.ProjectID
 	}
+	return d.slots.Take(ctx, project)
 }
-
-func (d *data) give() { <-d.slots }
 
 // order returns the stores, those that are preferred first.
 func order(stores, prefer []string) []string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
@@ -93,7 +94,7 @@ func TestClientLeaves(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	if len(d.slots) != 0 {
+	if d.slots.Taken() != 0 {
 		t.Error("the place is still taken")
 	}
 }
@@ -113,8 +114,8 @@ func TestCloseInTheMiddle(t *testing.T) {
 	if err := errors.Join(r.Close(), r.Close()); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	if n := s.pool.Calls(rbdtest.OpReadAt); n > window || len(d.slots) != 0 {
-		t.Errorf("%d reads, %d places taken", n, len(d.slots))
+	if n := s.pool.Calls(rbdtest.OpReadAt); n > window || d.slots.Taken() != 0 {
+		t.Errorf("%d reads, %d places taken", n, d.slots.Taken())
 	}
 }
 
@@ -181,7 +182,7 @@ func TestWrongCopies(t *testing.T) {
 			t.Errorf("range %v is read", part)
 		}
 	}
-	if len(d.slots) != 0 || s.pool.Calls(rbdtest.OpReadAt) != 0 {
+	if d.slots.Taken() != 0 || s.pool.Calls(rbdtest.OpReadAt) != 0 {
 		t.Error("places are taken, or something was read")
 	}
 	r, err := d.Open(t.Context(), img, nil, 5000, 0)
@@ -224,14 +225,27 @@ func TestDownloadsAreLimited(t *testing.T) {
 	t.Parallel()
 	_, d, img, _ := opened(t, 1000)
 	var readers []io.Closer
-	for range downloads {
-		r, err := d.Open(t.Context(), img, nil, 0, img.Size)
-		if err != nil {
+	open := func(project string) error {
+		r, err := d.Open(auth.With(t.Context(), &auth.Caller{ProjectID: project}), img, nil, 0, img.Size)
+		if err == nil {
+			readers = append(readers, r)
+		}
+		return err
+	}
+	for range share {
+		if err := open("slow"); err != nil {
 			t.Fatal(err)
 		}
-		readers = append(readers, r)
 	}
 	d.wait = time.Millisecond
+	if err := open("slow"); fault.ReasonOf(err) != "TOO_MANY_DOWNLOADS" {
+		t.Errorf("one more than a project's share: %v", err)
+	}
+	for range downloads - share {
+		if err := open("other"); err != nil {
+			t.Errorf("another project: %v", err)
+		}
+	}
 	if _, err := d.Open(t.Context(), img, nil, 0, 1); fault.ReasonOf(err) != "TOO_MANY_DOWNLOADS" {
 		t.Errorf("one too many: %v", err)
 	}
@@ -249,7 +263,7 @@ func TestDownloadsAreLimited(t *testing.T) {
 		_ = r.Close()
 	}
 	wg.Wait()
-	if len(d.slots) != 0 {
+	if d.slots.Taken() != 0 {
 		t.Error("places are still taken")
 	}
 }

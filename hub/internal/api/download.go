@@ -20,6 +20,11 @@ const (
 	downloadMessage = 1 << 20
 	// chunkWait bounds the wait for one chunk: no site may be there that could send it.
 	chunkWait = 2 * time.Minute
+	// mostDownloads bounds how many downloads hold a buffer of one chunk, and projectDownloads how many of one project.
+	mostDownloads    = 64
+	projectDownloads = 32
+	// turnWait bounds how long a download waits for its turn.
+	turnWait = time.Minute
 )
 
 // DownloadImage sends the bytes of an image in order.
@@ -37,6 +42,11 @@ func (s *images) DownloadImage(req *hubv1.DownloadImageRequest, stream grpc.Serv
 	case img.Deactivated && !s.admin(auth.From(stream.Context())):
 		return fault.New(fault.Denied, "DEACTIVATED", "image %s is deactivated", found.ID)
 	}
+	give, err := s.turn(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer give()
 	size := img.Content.SizeBytes
 	if err := stream.Send(&hubv1.DownloadImageResponse{SizeBytes: size}); err != nil {
 		return err
@@ -54,6 +64,18 @@ func (s *images) DownloadImage(req *hubv1.DownloadImageRequest, stream grpc.Serv
 		}
 	}
 	return nil
+}
+
+// turn waits until one more download may hold a buffer.
+func (s *images) turn(ctx context.Context) (give func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, turnWait, fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS",
+		"%d downloads are running, or %d of your project; try again later", mostDownloads, projectDownloads))
+	defer cancel()
+	var project string
+	if c := auth.From(ctx); c != nil {
+		project = c.ProjectID
+	}
+	return s.downloads.Take(ctx, project)
 }
 
 func (s *images) chunk(ctx context.Context, content image.ID, index int, buf []byte) ([]byte, error) {

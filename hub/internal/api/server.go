@@ -11,6 +11,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
+	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -71,11 +72,14 @@ func Register(s grpc.ServiceRegistrar, c Config) {
 // view turns records and live state into messages.
 type view struct {
 	Config
-	reads *imageapi.Reads
+	reads     *imageapi.Reads
+	downloads *berth.Berths
 }
 
 func newView(c Config) *view {
-	return &view{Config: c, reads: &imageapi.Reads{Source: c.Images, Policy: c.Policy}}
+	return &view{
+		Config: c, reads: &imageapi.Reads{Source: c.Images, Policy: c.Policy}, downloads: berth.New(mostDownloads, projectDownloads),
+	}
 }
 
 func (v *view) read() catalog.Reader { return v.Catalog.Read() }

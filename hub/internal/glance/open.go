@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
@@ -22,7 +23,9 @@ const (
 	cachedWait = 250 * time.Millisecond
 	// mostDownloads bounds how many downloads hold buffers, of chunksAhead chunks each.
 	mostDownloads = 64
-	chunksAhead   = 2
+	// projectDownloads bounds how many of them are one project's: whoever reads slowly does not keep others from reading.
+	projectDownloads = 32
+	chunksAhead      = 2
 	// turnWait bounds how long a download waits for its turn.
 	turnWait = time.Minute
 )
@@ -40,13 +43,14 @@ func (s *Server) Open(ctx context.Context, img *imageapi.Image, prefer []string,
 	if length <= 0 {
 		return io.NopCloser(strings.NewReader("")), nil
 	}
-	if err := s.takeTurn(ctx); err != nil {
+	give, err := s.takeTurn(ctx)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{
 		ctx: ctx, chunks: s.Chunks, content: img.ContentID, offset: offset, left: length, wait: wait, cancel: cancel,
-		free: make(chan []byte, chunksAhead), full: make(chan chunk), ended: make(chan struct{}), release: func() { <-s.downloads },
+		free: make(chan []byte, chunksAhead), full: make(chan chunk), ended: make(chan struct{}), release: give,
 		settle: s.prefer(img, prefer),
 	}
 	for range chunksAhead {
@@ -82,17 +86,15 @@ func (s *Server) readable(img *imageapi.Image) bool {
 }
 
 // takeTurn waits until one more download may hold buffers.
-func (s *Server) takeTurn(ctx context.Context) error {
-	timeout := time.NewTimer(turnWait)
-	defer timeout.Stop()
-	select {
-	case s.downloads <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timeout.C:
-		return fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS", "%d downloads are running; try again later", mostDownloads)
+func (s *Server) takeTurn(ctx context.Context) (give func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, turnWait, fault.New(fault.Unavailable, "TOO_MANY_DOWNLOADS",
+		"%d downloads are running, or %d of your project; try again later", mostDownloads, projectDownloads))
+	defer cancel()
+	var project string
+	if c := auth.From(ctx); c != nil {
+		project = c.ProjectID
 	}
+	return s.downloads.Take(ctx, project)
 }
 
 // chunk is a chunk that was read, or why it could not be.

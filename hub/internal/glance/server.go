@@ -12,6 +12,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
+	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 )
 
@@ -57,7 +58,7 @@ type Server struct {
 	Config
 	reads *imageapi.Reads
 	// downloads bounds how many downloads hold buffers at the same time.
-	downloads chan struct{}
+	downloads *berth.Berths
 	// locations carries out what PATCH says about locations.
 	locations Locations
 	turns     *turns
@@ -80,7 +81,7 @@ func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Server{Config: c, downloads: make(chan struct{}, mostDownloads), turns: newTurns()}
+	s := &Server{Config: c, downloads: berth.New(mostDownloads, projectDownloads), turns: newTurns()}
 	s.locations = s
 	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList}
 	return s
