@@ -18,6 +18,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
@@ -31,6 +32,7 @@ type Config struct {
 	Area    *staging.Area
 	Fetches int   // URLs fetched at the same time; default 4
 	Queue   int   // fetches that wait for their turn; default 1000; more are refused
+	Uploads int   // callers whose data arrives at the same time, each with 16 MiB of buffers; default 128; a project has half
 	MaxSize int64 // longest image in bytes, whatever the catalog's limits say; default 16 TiB
 	Lenient bool  // accept data of another format than the image is said to have, and log it; unsafe data never
 	Log     hclog.Logger
@@ -41,6 +43,7 @@ type Importer struct {
 	Config
 	jobs       chan job             // fetches that wait, each holding one of the places
 	places     chan struct{}        // bounds jobs
+	uploads    *berth.Berths        // bounds callers whose data arrives
 	unfinished []*storev1.Operation // begun by an earlier life of the hub; for Run
 	lost       chan outcome         // ends of imports that could not be recorded; for Run
 
@@ -59,12 +62,15 @@ func New(c Config) *Importer {
 	if c.Queue == 0 {
 		c.Queue = 1000
 	}
+	if c.Uploads == 0 {
+		c.Uploads = 128
+	}
 	if c.MaxSize == 0 {
 		c.MaxSize = 16 << 40
 	}
 	im := &Importer{
 		Config: c, jobs: make(chan job, c.Queue), places: make(chan struct{}, c.Queue), lost: make(chan outcome, lostBacklog),
-		incoming: map[image.ID]*arrival{},
+		incoming: map[image.ID]*arrival{}, uploads: berth.New(c.Uploads, c.Uploads/2),
 	}
 	im.quiet = sync.NewCond(&im.mu)
 	for _, op := range c.Catalog.Read().Operations() {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
@@ -59,6 +61,11 @@ type begin func(context.Context, catalog.Import) (*storev1.Operation, error)
 
 // take creates the content, then the operation, and stores the data of a caller.
 func (im *Importer) take(ctx context.Context, in catalog.Import, begin begin, s source) (*storev1.Operation, error) {
+	give, err := im.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
 	op, w, err := im.create(ctx, in, begin)
 	if err != nil {
 		return nil, err
@@ -76,6 +83,21 @@ func (im *Importer) take(ctx context.Context, in catalog.Import, begin begin, s 
 		op = now
 	}
 	return op, nil
+}
+
+// turnWait bounds how long an upload waits for its turn.
+const turnWait = time.Minute
+
+// turn waits until the data of one more caller may arrive.
+func (im *Importer) turn(ctx context.Context) (give func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, turnWait, fault.New(fault.Unavailable, "TOO_MANY_UPLOADS",
+		"%d uploads are running, or %d of your project; try again later", im.Uploads, im.Uploads/2))
+	defer cancel()
+	var project string
+	if c := auth.From(ctx); c != nil {
+		project = c.ProjectID
+	}
+	return im.uploads.Take(ctx, project)
 }
 
 // create creates the content and then the operation.
