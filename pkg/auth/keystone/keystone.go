@@ -18,8 +18,10 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
-// maxToken is the longest token, in bytes, that Keystone is asked about.
-const maxToken = 8 << 10
+// maxToken is the longest token, in bytes, that Keystone is asked about: a question with it still fits into the 4 KiB that
+// a uWSGI server takes by default. It hangs up on longer ones, as a Keystone that is dead does, so that anybody could have
+// made it look dead to all.
+const maxToken = 3 << 10
 
 // Verifier asks Keystone who tokens belong to, and remembers the answers. Its methods may be called at the same time. It
 // has no goroutines of its own: whoever needs an answer fetches it, and those who need the same one wait for it.

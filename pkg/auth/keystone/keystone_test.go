@@ -3,6 +3,7 @@ package keystone
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -168,6 +169,20 @@ func TestTokensThatKeystoneIsNotAskedAbout(t *testing.T) {
 	if logins, asked := b.fake.counts(); logins != 0 || asked != 0 {
 		t.Errorf("%d logins and %d questions", logins, asked)
 	}
+}
+
+// A text that Keystone cannot read is refused, and does not count as a Keystone that is away.
+func TestTokensThatKeystoneCannotRead(t *testing.T) {
+	b := newBench(t)
+	b.fake.issue("user", "u1", "member")
+	b.expect(t, "user", "", valid)
+	b.clock.advance(6 * time.Minute)
+	for _, code := range []mishap{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge} {
+		b.fake.fail(code)
+		b.expect(t, fmt.Sprint("odd", code), "", fault.Unauthenticated)
+	}
+	b.fake.revoke("user")
+	b.expect(t, "user", "", fault.Unauthenticated) // it is asked about in spite of them
 }
 
 func TestExpiredTokens(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,6 +77,18 @@ func (s *session) credentials() *tokens.AuthOptions {
 // attempts is how often a question without an answer is asked.
 var attempts = retry.Policy{Initial: 100 * time.Millisecond, Max: time.Second, Attempts: 2}
 
+// notTokens are the answers to what is no token of Keystone's: that it knows none such, or that it, or what stands before
+// it, cannot make anything of the question. They say nothing about Keystone's health.
+var notTokens = []int{
+	http.StatusNotFound, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+	http.StatusRequestHeaderFieldsTooLarge,
+}
+
+func isNoToken(err error) bool {
+	var login *gophercloud.ErrUnableToReauthenticate // is about our own token
+	return !errors.As(err, &login) && slices.Contains(notTokens, codeOf(err))
+}
+
 // validate asks whom a token belongs to. Errors are Unauthenticated for a token that is not valid and Unavailable for all
 // that is not about the token. It blocks until ctx ends, which must have a deadline.
 func (s *session) validate(ctx context.Context, token string, expired bool) (*auth.Caller, error) {
@@ -93,7 +106,7 @@ func (s *session) validate(ctx context.Context, token string, expired bool) (*au
 			return errUnreachable(fmt.Errorf("log in: %w", err))
 		}
 		err = get(ctx, client, query, map[string]string{"X-Subject-Token": token}, &body)
-		if codeOf(err) == http.StatusNotFound {
+		if isNoToken(err) {
 			return errInvalid()
 		}
 		if err != nil {
