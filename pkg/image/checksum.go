@@ -24,7 +24,7 @@ func ParseChecksum(field, text string) (Checksum, error) {
 	}
 	algorithm, digest, _ := strings.Cut(text, ":")
 	c := Checksum{Algorithm: strings.ToLower(algorithm), Digest: strings.ToLower(digest)}
-	size := 0
+	var size int
 	switch c.Algorithm {
 	case "sha256":
 		size = sha256.Size

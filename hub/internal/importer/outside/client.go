@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -140,10 +142,8 @@ func (c *Client) ask(ctx context.Context, r Request, more http.Header, wanted ..
 		return nil, transportError(err)
 	}
 	a := &answer{resp, cancel}
-	for _, status := range wanted {
-		if resp.StatusCode == status {
-			return a, nil
-		}
+	if slices.Contains(wanted, resp.StatusCode) {
+		return a, nil
 	}
 	a.close()
 	return nil, refusal(resp.StatusCode)
@@ -155,11 +155,8 @@ func (c *Client) send(ctx context.Context, r Request, more http.Header) (*http.R
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "atoll-hub")
-	for _, h := range []http.Header{r.Header, more} {
-		for name, values := range h {
-			req.Header[name] = values
-		}
-	}
+	maps.Copy(req.Header, r.Header)
+	maps.Copy(req.Header, more)
 	once := http.Client{Transport: c.transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		return c.redirect(r, req, via)
 	}}

@@ -3,6 +3,7 @@ package outside
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -50,7 +51,7 @@ func prefixes(texts ...string) (out []netip.Prefix) {
 	return out
 }
 
-// verdict is what is said of a network. Of equally long ones the greater decides.
+// verdict is what is said of a network. Of equally long ones the greater rank decides.
 type verdict struct {
 	network netip.Prefix
 	rank    int
@@ -124,21 +125,30 @@ func (t table) allows(a netip.Addr) bool {
 			return false
 		}
 	}
-	best := verdict{rank: builtInAllow}
-	for _, v := range t.verdicts {
-		longer := v.network.Bits() - best.network.Bits() // no network at all has -1 bits
-		if v.network.Contains(a) && (longer > 0 || longer == 0 && v.rank > best.rank) {
-			best = v
-		}
-	}
+	built, listed := t.best(a, builtInAllow, builtInDeny), t.best(a, listedAllow, listedDeny)
 	switch {
-	case best.rank == builtInDeny, best.rank == listedDeny:
+	case listed.network.IsValid() && (built.rank == builtInAllow || listed.network.Bits() >= built.network.Bits()):
+		if listed.rank == listedDeny {
+			return false
+		}
+	case built.rank == builtInDeny:
 		return false
-	case best.rank == builtInAllow && !t.own && ofThisMachine(a):
+	case !t.own && ofThisMachine(a):
 		return false // a service that listens here may trust those who connect from here
 	}
 	inner, ok := carried(a)
 	return !ok || t.allows(inner)
+}
+
+// best returns the longest network around a whose rank is one of two; no valid one when there is none.
+func (t table) best(a netip.Addr, ranks ...int) (best verdict) {
+	for _, v := range t.verdicts {
+		longer := v.network.Bits() - best.network.Bits() // no network at all has -1 bits
+		if slices.Contains(ranks, v.rank) && v.network.Contains(a) && (longer > 0 || longer == 0 && v.rank > best.rank) {
+			best = v
+		}
+	}
+	return best
 }
 
 // carried returns the IPv4 address to which packets for a go in the end.
