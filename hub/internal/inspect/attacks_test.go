@@ -54,6 +54,9 @@ var unsafe = []struct {
 		[]byte(strings.NewReplacer("streamOptimized", "monolithicFlat", "SPARSE \"disk.vmdk\"", "FLAT \"/etc/passwd\" 0").Replace(descriptorText)),
 	},
 	{"vmdk descriptor after spaces", "other files", []byte("  \n" + descriptorText)},
+	{"vmdk descriptor after another comment", "other files", []byte("# x\r\n\nversion=1\ncreateType=\"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n")},
+	{"vmdk descriptor that begins with its type", "other files", []byte("CreateType = \"monolithicFlat\"\nRW 1 FLAT \"/etc/passwd\" 0\n")},
+	{"vmdk lines of an old Mac", "not text", vmdkImage(strings.Replace(descriptorText, "version=1", "version=1\rRW 1 FLAT \"/etc/passwd\" 0", 1), false)},
 	{"vmdk flat extent", "another file", vmdkImage(strings.Replace(descriptorText, `SPARSE "disk.vmdk"`, `FLAT "disk.vmdk" 0`, 1), false)},
 	{"vmdk path", "path", vmdkImage(strings.Replace(descriptorText, `"disk.vmdk"`, `"/etc/passwd"`, 1), false)},
 	{"vmdk path of the parent directory", "path", vmdkImage(strings.Replace(descriptorText, `"disk.vmdk"`, `"../disk.vmdk"`, 1), false)},
@@ -174,6 +177,40 @@ func TestRefuses(t *testing.T) {
 						t.Fatalf("the message repeats what the data says: %v", err)
 					}
 				}
+			}
+		})
+	}
+}
+
+// The published attacks of which data is a part, by name.
+func TestAdvisories(t *testing.T) {
+	t.Parallel()
+	backed := patched(patched(qcow2Image(1<<30), 8, append(be64(512), be32(11)...)...), 512, []byte("/etc/passwd")...)
+	flat := strings.NewReplacer("streamOptimized", "monolithicFlat", "SPARSE \"disk.vmdk\"", "FLAT \"/etc/passwd\" 0").Replace(descriptorText)
+	for _, test := range []struct {
+		name, disk, reason string
+		data               []byte
+	}{
+		{"CVE-2011-4596 archive with a path in bare", "raw", ReasonMismatch, tarFile("../../../etc/passwd")},
+		{"CVE-2011-4596 archive with a path as kernel", "aki", ReasonMismatch, tarFile("/etc/passwd")},
+		{"CVE-2015-5163 backing file", "qcow2", ReasonUnsafe, backed},
+		{"CVE-2015-1851 qcow2 with a backing file as raw", "raw", ReasonUnsafe, backed},
+		{"CVE-2022-47951 flat vmdk", "vmdk", ReasonUnsafe, vmdkImage(flat, false)},
+		{"CVE-2022-47951 flat descriptor", "vmdk", ReasonUnsafe, []byte(flat)},
+		{"CVE-2022-47951 flat descriptor as raw", "raw", ReasonUnsafe, []byte(flat)},
+		{"CVE-2024-32498 data file", "qcow2", ReasonUnsafe, patched(qcow2Image(1<<30), 72, be64(4)...)},
+		{"CVE-2024-32498 data file as raw", "raw", ReasonUnsafe, patched(qcow2Image(1<<30), 72, be64(4)...)},
+		{"CVE-2024-40767 qcow2 as raw", "raw", ReasonMismatch, qcow2Image(1 << 30)},
+		{"CVE-2024-40767 vmdk as raw", "raw", ReasonMismatch, vmdkImage(descriptorText, true)},
+		{"CVE-2024-40767 vmdk as iso", "iso", ReasonMismatch, vmdkImage(descriptorText, true)},
+		{"CVE-2024-44082 qcow2 as iso", "iso", ReasonMismatch, qcow2Image(1 << 30)},
+		{"CVE-2024-44082 qed as qcow2", "qcow2", ReasonUnsafe, patched(make([]byte, 1<<20), 0, []byte("QED\x00")...)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := look(test.data, 1<<20).Check(test.disk)
+			if fault.ReasonOf(err) != test.reason || strings.Contains(err.Error(), "passwd") {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

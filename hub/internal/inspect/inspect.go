@@ -8,7 +8,10 @@
 // VHDX, VMware's Virtual Disk Format 5.0, ECMA-119 (ISO 9660), UEFI (GPT), LUKS on-disk formats 1 and 2, POSIX ustar.
 package inspect
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Format is a format of data. Those of disks have the names that the Image API gives them.
 type Format string
@@ -197,9 +200,11 @@ func (in *Inspector) Soon() (f Finding, ok bool) { return in.finding(false), in.
 
 func (in *Inspector) finding(all bool) Finding {
 	f := Finding{Size: in.size, partial: !all}
+	// Optical disks that can be written to a stick have tables that are made to please many firmwares; they are read as ISO.
+	iso := slices.ContainsFunc(in.known, func(c *candidate) bool { return c.format == ISO })
 	for _, c := range in.known {
 		f.Formats = append(f.Formats, c.format)
-		if f.Unsafe == "" && c.fault != "" {
+		if f.Unsafe == "" && c.fault != "" && !(iso && c.format == GPT) {
 			f.Unsafe = fmt.Sprintf("%s: %s", c.format, c.fault)
 		}
 		f.virtual = max(f.virtual, c.virtual) // only one of them has a size, unless there are several disks in one

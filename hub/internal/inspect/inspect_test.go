@@ -54,6 +54,7 @@ var good = []struct {
 	{"iso", isoImage(), ISO, 100 << 10},
 	{"iso for sticks", patched(mbrDisk(0x17, 0), 16*2048, append([]byte{1}, "CD001\x01"...)...), ISO, 100 << 10},
 	{"iso for sticks with gpt", patched(gptDisk(), 16*2048, append([]byte{1}, "CD001\x01"...)...), ISO, 100 << 10},
+	{"iso with a gpt that is not protected", patched(patched(gptDisk(), 454, 9), 16*2048, append([]byte{1}, "CD001\x01"...)...), ISO, 100 << 10},
 	{"mbr", mbrDisk(0x83, 63), MBR, 100 << 10},
 	{"gpt", gptDisk(), GPT, 100 << 10},
 	{"gpt of a disk with large sectors", patched(patched(gptDisk(), 512, make([]byte, 512)...), 4096, gptDisk()[512:1024]...), GPT, 100 << 10},

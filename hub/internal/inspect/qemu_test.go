@@ -78,6 +78,20 @@ func TestImagesOfQEMU(t *testing.T) {
 	}
 }
 
+// An encrypted disk may be raw: that is how Cinder uploads its encrypted volumes.
+func TestEncryptedImageOfQEMU(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("qemu-img is not installed")
+	}
+	dir := t.TempDir()
+	qemu(t, dir, "create", "--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s,iter-time=10", "image", "1M")
+	f := lookAtFile(t, filepath.Join(dir, "image"))
+	if got, _ := f.Format(); got != LUKS || f.Check("raw") != nil || f.VirtualSize() != f.Size {
+		t.Errorf("%+v: %v", f, f.Check("raw"))
+	}
+}
+
 // Images of qemu-img that depend on other files are refused, and so is qed.
 func TestUnsafeImagesOfQEMU(t *testing.T) {
 	t.Parallel()

@@ -32,14 +32,25 @@ func detectVMDK(head []byte) *candidate {
 	return c
 }
 
-// isDescriptor reports whether data is the text that describes a disk, as tolerantly as readers do: comments, blank lines
-// and spaces may precede.
+// isDescriptor reports whether data is the text that describes a disk. Readers skip comments and blank lines, and take what
+// follows for such a text by its first line.
 func isDescriptor(head []byte) bool {
-	if len(head) > 2048 {
-		head = head[:2048]
+	for line := range bytes.SplitSeq(head, []byte("\n")) {
+		line = bytes.ToLower(bytes.TrimSpace(line))
+		switch {
+		case bytes.HasPrefix(line, []byte("# disk descriptorfile")):
+			return true
+		case len(line) == 0 || line[0] == '#':
+			continue
+		}
+		key, _, ok := bytes.Cut(line, []byte("="))
+		switch string(bytes.TrimSpace(key)) {
+		case "version", "encoding", "cid", "parentcid", "createtype":
+			return ok
+		}
+		return false
 	}
-	return bytes.Contains(bytes.ToLower(head), []byte("disk descriptorfile")) && bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n\ufeff"), []byte("#")) ||
-		bytes.HasPrefix(head, []byte("version=")) && bytes.Contains(head, []byte("createType"))
+	return false
 }
 
 func (c *candidate) vmdkHeader(head []byte) {

@@ -21,6 +21,9 @@ func (c *candidate) vmdkDescriptor(p []byte) *region {
 	var create, extents int
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }) {
+			return c.refuse("its descriptor is not text") // what is a new line for some readers is not for others
+		}
 		if line == "" || line[0] == '#' {
 			if strings.Contains(strings.ToLower(line), "createtype") { // readers search the whole text
 				return c.refuse("its descriptor names its type in a comment")
