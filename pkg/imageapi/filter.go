@@ -1,7 +1,6 @@
 package imageapi
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,14 +101,15 @@ func textFilter(get func(*Image) string, value string) (filter, error) {
 	case "eq":
 		return func(img *Image) bool { return rest != "" && get(img) == rest }, nil
 	case "in":
-		wanted, err := splitQuoted(rest)
+		list, err := splitQuoted(rest)
 		if err != nil {
 			return nil, err
 		}
-		return func(img *Image) bool {
-			text := get(img)
-			return text != "" && slices.Contains(wanted, text)
-		}, nil
+		wanted := make(map[string]bool, len(list)) // thousands fit into a URL, and every image is looked at
+		for _, text := range list {
+			wanted[text] = text != ""
+		}
+		return func(img *Image) bool { return wanted[get(img)] }, nil
 	}
 	return nil, badQuery("Unable to filter by unknown operator '%s'.", clip(operator))
 }
