@@ -32,6 +32,7 @@ With --staged the argument is an image whose data 'image stage' has sent before;
 		Example: `  atollctl image import debian.raw --name debian-12
   atollctl image import https://example.org/debian.raw --name debian-12 --stores dcn0,dcn1
   zstd -dc debian.raw.zst | atollctl image import - --name debian-12 --all-stores --all-must-succeed
+  atollctl image import https://example.org/debian.raw --name debian-12 --checksum sha256:9f86d081884c7d65...
   atollctl image import --staged debian-12 --all-stores`,
 		Args: takes("FILE|URL|-"),
 	}
@@ -51,10 +52,17 @@ With --staged the argument is an image whose data 'image stage' has sent before;
 		for _, flag := range recordFlags {
 			r.described = r.described || cmd.Flags().Changed(flag)
 		}
+		sum, err := image.ParseChecksum("--checksum", r.sum)
+		if err != nil {
+			return err
+		}
 		if r.staged {
+			if r.sum != "" {
+				return fault.BadField("--checksum", "must be given when the data is sent, not with --staged")
+			}
 			return r.importStaged(ctx, args[0], id)
 		}
-		var err error
+		r.expected = sum
 		if r.image, err = r.fields.image(); err != nil {
 			return err
 		}
@@ -65,6 +73,7 @@ With --staged the argument is an image whose data 'image stage' has sent before;
 		return r.run(ctx, args[0])
 	})
 	r.fields.add(cmd)
+	cmd.Flags().StringVar(&r.sum, "checksum", "", "what the data must hash to: sha256:HEX or sha512:HEX; other data leaves nothing behind")
 	newFlags(cmd, &id, &properties, &tags)
 	cmd.Flags().Lookup("id").Usage = "UUID of the new image, or of a queued one to import into"
 	cmd.Flags().BoolVar(&r.staged, "staged", false, "import the data that 'image stage' has sent before")
@@ -84,6 +93,9 @@ type importing struct {
 	target target
 	wait   bool
 	staged bool
+	sum    string // as given
+	// expected is what the data must hash to.
+	expected image.Checksum
 	// described: flags say more about the record than its name and formats.
 	described bool
 
@@ -107,6 +119,7 @@ func (r *importing) run(ctx context.Context, arg string) error {
 	}
 	defer func() { _ = from.close() }()
 	r.from = from
+	from.prove(r.expected)
 	sel, err := r.target.selection(ctx, r.cli)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ const sourceTimeout = 2 * time.Minute
 // importURL makes the hub fetch the data.
 func (r *importing) importURL(ctx context.Context, sel *hubv1.StoreSelection) error {
 	asking, stop := context.WithTimeout(ctx, sourceTimeout)
-	res, err := r.hub.Images.ImportImage(asking, &hubv1.ImportImageRequest{Id: r.image.GetId(), Uri: r.from.uri, Target: sel})
+	res, err := r.hub.Images.ImportImage(asking, &hubv1.ImportImageRequest{Id: r.image.GetId(), Uri: r.from.uri, Target: sel, Checksum: r.expected.String()})
 	stop()
 	if err != nil {
 		r.discard(ctx)

@@ -3,6 +3,8 @@ package ctl
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -93,6 +95,30 @@ func TestImportURL(t *testing.T) {
 	close(gate)
 	r = atollctl(t, h, exitOK, "operation", "wait", strings.TrimSpace(r.out.String()))
 	has(t, r.out.String(), "state             succeeded", "central: active", "dcn0: active")
+}
+
+func TestImportChecksum(t *testing.T) {
+	path, data := disk(t)
+	sum := sha256.Sum256(data)
+	right := "sha256:" + hex.EncodeToString(sum[:])
+	wrong := "sha512:" + strings.Repeat("0", 128)
+	h := clienttest.Start(t)
+	atollctl(t, h, exitOK, "image", "import", path, "--name", "file", "--checksum", right)
+	if img := only(t, h); !bytes.Equal(h.Data[img.GetId()], data) {
+		t.Errorf("%d bytes", len(h.Data[img.GetId()]))
+	}
+	h = clienttest.Start(t)
+	r := atollctl(t, h, exitUsage, "image", "import", path, "--name", "file", "--checksum", wrong)
+	has(t, r.err.String(), "cannot import "+path+": the data has sha512 ", "[SOURCE_UNREADABLE]")
+	if len(h.Images) != 0 {
+		t.Errorf("left behind: %v", h.Images)
+	}
+	atollctl(t, h, exitOK, "image", "import", "http://x/y", "--name", "url", "--checksum", strings.ToUpper(right))
+	if got := h.Expected[only(t, h).GetId()]; got != right {
+		t.Errorf("the hub was told %q", got)
+	}
+	atollctl(t, h, exitUsage, "image", "import", path, "--name", "file", "--checksum", "md5:0")
+	atollctl(t, h, exitUsage, "image", "import", "--staged", "x", "--checksum", right)
 }
 
 // TestFailedImportLeavesNoRecord drives each way for the data not to come in.

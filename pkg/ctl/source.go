@@ -3,7 +3,9 @@ package ctl
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
 // source is where the data of an import comes from: a URL that the hub reads, or bytes that this program sends.
@@ -114,6 +117,32 @@ func (s *source) start(r io.Reader, diskFormat string) error {
 	}
 	s.data = &endReader{b, &s.ends}
 	return nil
+}
+
+// prove makes the end of data an error that does not hash to what was expected, before the hub is told that it is the end.
+func (s *source) prove(sum image.Checksum) {
+	if h := sum.Hash(); h != nil && s.data != nil {
+		s.data = &proofReader{s.data, h, sum}
+	}
+}
+
+// proofReader hashes what is read.
+type proofReader struct {
+	io.Reader
+	hash hash.Hash
+	sum  image.Checksum
+}
+
+// Read reads.
+func (r *proofReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	_, _ = r.hash.Write(b[:n])
+	if errors.Is(err, io.EOF) {
+		if wrong := r.sum.Check(hex.EncodeToString(r.hash.Sum(nil))); wrong != nil {
+			return n, wrong
+		}
+	}
+	return n, err
 }
 
 func (s *source) close() error {

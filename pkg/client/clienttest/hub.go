@@ -42,6 +42,7 @@ type Hub struct {
 	Data       map[string][]byte                      // what has been uploaded, or is to be downloaded, by image
 	Aborted    map[string]bool                        // uploads that ended early, by image
 	Called     map[string]int                         // how often a method was called, by its name
+	Expected   map[string]string                      // checksum of the data that is to be imported, by image
 	// Token, when not empty, is the only token that is let in.
 	Token string
 
@@ -75,7 +76,7 @@ func StartTLS(tb testing.TB, conf *tls.Config) *Hub {
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
 		Members: map[string][]*hubv1.Member{}, Adopted: map[string]*hubv1.AdoptLocationRequest{},
 		Aborted: map[string]bool{}, Called: map[string]int{}, changed: make(chan struct{}), faults: map[string][]error{},
-		gates: map[string]<-chan struct{}{}, staged: map[string]bool{}, steps: map[string][]Step{},
+		gates: map[string]<-chan struct{}{}, staged: map[string]bool{}, Expected: map[string]string{}, steps: map[string][]Step{},
 	}
 	for _, id := range []string{"central", "dcn0", "dcn1"} {
 		h.Stores[id] = &hubv1.Store{

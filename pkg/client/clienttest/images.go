@@ -129,6 +129,7 @@ func (s images) ImportImage(_ context.Context, req *hubv1.ImportImageRequest) (r
 			return
 		}
 		s.h.staged[req.GetId()] = req.GetStaged()
+		s.h.Expected[req.GetId()] = req.GetChecksum()
 		op, err = s.h.beginImport(req.GetId(), req.GetTarget())
 		res = &hubv1.ImportImageResponse{Operation: op}
 	})

@@ -197,7 +197,9 @@ func TestRow25Ports(t *testing.T) {
 func TestRow47Schemes(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
-	for _, uri := range []string{"file:///etc/passwd", "FILE:///etc/passwd", "file:etc", "filesystem:///etc/passwd", "/etc/passwd", "ftp://127.0.0.1/", "unix:///run/x", "data:,x"} {
+	for _, uri := range []string{
+		"file:///etc/passwd", "FILE:///etc/passwd", "file:etc", "filesystem:///etc/passwd", "/etc/passwd", "ftp://127.0.0.1/", "unix:///run/x", "data:,x",
+	} {
 		_, err := get(t, c, Request{URI: uri, Follow: true})
 		wantReason(t, uri, err, "INVALID_FIELD")
 	}

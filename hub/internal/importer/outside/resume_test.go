@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,7 +159,7 @@ func TestResume(t *testing.T) {
 		"longer now": {
 			s: &source{
 				stop:   times(1, 1<<20),
-				before: on(1, func(s *source) { s.data = append(data[:len(data):len(data)], 1) }),
+				before: on(1, func(s *source) { s.data = append(slices.Clip(data), 1) }),
 			},
 			reason: ReasonChanged,
 			asked:  2,
