@@ -12,9 +12,11 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
+	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
+	"github.com/atoll-dcn/atoll/pkg/policy"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -40,14 +42,15 @@ func (s *Server) beginRegion(r *http.Request, req importRequest, in catalog.Impo
 	}
 	base := strings.TrimSuffix(strings.TrimRight(endpoint, "/"), "/v2")
 	remote := remoteImage{client: s.Regional, url: base + "/v2/images/" + string(req.remote), token: token}
+	c := auth.From(r.Context())
 	_, err = s.Importer.Enqueue(r.Context(), in, func(ctx context.Context) (importer.Data, error) {
-		return s.openRemote(ctx, in.Image, remote)
+		return s.openRemote(ctx, c, in.Image, remote)
 	})
 	return err
 }
 
-// openRemote copies properties of an image of another region and opens its data.
-func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage) (importer.Data, error) {
+// openRemote copies properties of an image of another region, as far as the caller may set them here, and opens its data.
+func (s *Server) openRemote(ctx context.Context, c *auth.Caller, id image.ID, remote remoteImage) (importer.Data, error) {
 	attributes, err := remote.attributes(ctx)
 	if err != nil {
 		return importer.Data{}, err
@@ -59,7 +62,7 @@ func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage
 	}
 	err = s.Catalog.EditImage(ctx, id, 0, func(record *storev1.Image) error {
 		for name, value := range attributes {
-			if !copied(name) || imageapi.Base(name) || imageapi.Reserved(name) {
+			if !copied(name) || imageapi.Base(name) || imageapi.Reserved(name) || !s.maySet(c, record, name) {
 				continue
 			}
 			if record.Properties == nil {
@@ -81,6 +84,14 @@ func (s *Server) openRemote(ctx context.Context, id image.ID, remote remoteImage
 		sum = image.Checksum{} // of an algorithm that is not known here
 	}
 	return importer.Data{ReadCloser: body, Size: body.Size(), Sum: sum}, nil
+}
+
+// maySet reports whether the caller may give a property a value. One that the caller may not read is not there for it.
+func (s *Server) maySet(c *auth.Caller, record *storev1.Image, name string) bool {
+	if _, exists := record.Properties[name]; exists && s.Policy.Property(c, name, policy.Read) {
+		return s.Policy.Property(c, name, policy.Update)
+	}
+	return s.Policy.Property(c, name, policy.Create)
 }
 
 func copied(name string) bool {

@@ -388,6 +388,26 @@ func TestImportGlanceDownload(t *testing.T) {
 	}
 }
 
+// An image of another region brings no property along that its importer may not set here.
+func TestGlanceDownloadKeepsProtections(t *testing.T) {
+	t.Parallel()
+	far := &region{token: "alice", format: "raw"}
+	web := httptest.NewServer(far)
+	t.Cleanup(web.Close)
+	far.url = web.URL + "/image/v2/"
+	h := newHub(t, func(o *options) {
+		o.settings.GlanceDownload, o.regions = true, far
+		o.policy = protected(t, "[^trait:]", "create = admin", "read = @", "update = admin", "delete = admin",
+			"[.*]", "create = @", "read = @", "update = @", "delete = @")
+	})
+	id := h.create()
+	h.want(http.StatusAccepted, "POST", path(id, "import"), jsonBody(
+		`{"method":{"name":"glance-download","glance_region":"far","glance_image_id":"2bd882e7-1da0-4078-97fe-f1bb81f61b00","glance_service_interface":"internal"}}`))
+	if img := h.wantStatus(id, "active"); img["trait:T"] != nil || img["os_type"] != "linux" {
+		t.Errorf("got %v", img)
+	}
+}
+
 // What an operation keeps of a glance-download must not hold the token.
 func TestGlanceDownloadKeepsNoToken(t *testing.T) {
 	t.Parallel()
