@@ -71,7 +71,10 @@ func TestSiteVerbs(t *testing.T) {
 	has(t, atollctl(t, h, exitOK, "site", "revoke", "dcn7").out.String(), "certificates revoked: 2")
 	has(t, atollctl(t, h, exitOK, "site", "revoke", "dcn7", "-o", "json").out.String(), `"revoked": 2`)
 	has(t, atollctl(t, h, exitOK, "site", "delete", "dcn7").out.String(), "site dcn7 deleted")
-	has(t, atollctl(t, h, exitOK, "site", "delete", "dcn8", "-o", "json").out.String(), "{}")
+	has(t, atollctl(t, h, exitOK, "site", "delete", "dcn8", "-o", "json").out.String(), `"dropped_copies": 0`)
+	atollctl(t, h, exitOK, "site", "create", "dcn9")
+	r = atollctl(t, h, exitOK, "site", "delete", "dcn9", "--force")
+	has(t, r.out.String(), "site dcn9 deleted, copies dropped: 3")
 	atollctl(t, h, exitNotFound, "site", "delete", "dcn7")
 }
 

@@ -96,7 +96,22 @@ func (s *sites) DeleteSite(ctx context.Context, req *hubv1.DeleteSiteRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.DeleteSiteResponse{}, s.Catalog.DeleteSite(ctx, id)
+	switch {
+	case !req.GetForce() && req.GetForceLastCopies():
+		return nil, fault.BadField("force_last_copies", "needs force")
+	case !req.GetForce():
+		return &hubv1.DeleteSiteResponse{}, s.Catalog.DeleteSite(ctx, id)
+	case s.Directory.Site(id).Connected:
+		return nil, fault.New(fault.Precondition, "SITE_CONNECTED",
+			"site %s is connected, so it is not lost: delete its copies, or stop its agent for good first", id)
+	}
+	n, err := s.Catalog.ForceDeleteSite(ctx, id, req.GetForceLastCopies())
+	if err != nil {
+		return nil, err
+	}
+	// The agent may have connected at the last moment.
+	s.EndSession(id, fault.New(fault.Denied, "SITE_DELETED", "site %s has been deleted", id))
+	return &hubv1.DeleteSiteResponse{DroppedCopies: int32(n)}, nil
 }
 
 func (s *sites) CreateJoinToken(ctx context.Context, req *hubv1.CreateJoinTokenRequest) (*hubv1.CreateJoinTokenResponse, error) {

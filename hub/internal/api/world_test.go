@@ -58,12 +58,13 @@ func (d door) Verify(_ context.Context, token, _ string) (*auth.Caller, error) {
 
 // world is the API in front of records in memory, reached over a connection in memory.
 type world struct {
-	t       *testing.T
-	records *catalogtest.Records
-	catalog *catalog.Catalog
-	index   *glance.Index
-	policy  *policy.Enforcer
-	conn    *grpc.ClientConn
+	t         *testing.T
+	records   *catalogtest.Records
+	catalog   *catalog.Catalog
+	index     *glance.Index
+	policy    *policy.Enforcer
+	directory *session.Directory
+	conn      *grpc.ClientConn
 
 	images     hubv1.ImageServiceClient
 	replicas   hubv1.ReplicaServiceClient
@@ -75,7 +76,7 @@ type world struct {
 // newWorld starts the API with the default rules, those of protections when that is not empty, and tokens that expire.
 func newWorld(t *testing.T, protections string, expires time.Time) *world {
 	t.Helper()
-	w := &world{t: t, records: catalogtest.New()}
+	w := &world{t: t, records: catalogtest.New(), directory: session.NewDirectory(time.Now, func(...image.ID) {})}
 	w.catalog = catalog.New(w.records, "central", catalog.DefaultLimits(), time.Now)
 	w.index = glance.NewIndex(w.catalog)
 	t.Cleanup(w.index.Close)
@@ -96,7 +97,7 @@ func newWorld(t *testing.T, protections string, expires time.Time) *world {
 		Unary: []grpc.UnaryServerInterceptor{guard.Unary}, Stream: []grpc.StreamServerInterceptor{guard.Stream},
 	})
 	Register(s, Config{
-		Catalog: w.catalog, Images: w.index, Policy: w.policy, Directory: session.NewDirectory(time.Now, func(...image.ID) {}),
+		Catalog: w.catalog, Images: w.index, Policy: w.policy, Directory: w.directory,
 		Importer: fakeImporter{w}, Chunks: noChunks{}, Identity: noIdentity{}, EndSession: func(image.SiteID, error) {}, Now: time.Now,
 	})
 	w.serve(s)

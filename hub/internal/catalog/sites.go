@@ -33,7 +33,7 @@ func (c *Catalog) ChangeSite(ctx context.Context, id image.SiteID, change func(*
 	return repeat(ctx, func() error {
 		old, rev := c.records.Site(id)
 		if old == nil {
-			return fault.New(fault.NotFound, "SITE_NOT_FOUND", "no site %s", id)
+			return errNoSite(id)
 		}
 		site := proto.CloneOf(old)
 		if err := change(site); err != nil {
@@ -51,28 +51,6 @@ func (c *Catalog) DescribeSite(ctx context.Context, id image.SiteID, description
 	return c.ChangeSite(ctx, id, func(s *storev1.Site) error { s.Description = description; return nil })
 }
 
-// DeleteSite removes a site and its stores. Refused while a store of it holds or shall hold a copy.
-func (c *Catalog) DeleteSite(ctx context.Context, id image.SiteID) error {
-	return repeat(ctx, func() error {
-		site, rev := c.records.Site(id)
-		if site == nil {
-			return fault.New(fault.NotFound, "SITE_NOT_FOUND", "no site %s", id)
-		}
-		writes := []Write{{Key: SiteKey(id), Revision: rev}}
-		for _, s := range c.records.Stores() {
-			if s.SiteId != string(id) {
-				continue
-			}
-			if n := len(c.records.StoreReplicas(image.StoreID(s.Id))); n > 0 {
-				return fault.New(fault.Precondition, "SITE_IN_USE", "store %s of site %s still holds %d copies; delete them first", s.Id, id, n)
-			}
-			_, srev := c.records.Store(image.StoreID(s.Id))
-			writes = append(writes, Write{Key: StoreKey(image.StoreID(s.Id)), Revision: srev})
-		}
-		return c.records.Commit(ctx, writes...)
-	})
-}
-
 // OpenSession records a new session of a site's agent and returns its epoch, which is above all earlier ones.
 func (c *Catalog) OpenSession(ctx context.Context, id image.SiteID, agentVersion string) (epoch uint64, err error) {
 	err = c.ChangeSite(ctx, id, func(s *storev1.Site) error {
@@ -82,12 +60,12 @@ func (c *Catalog) OpenSession(ctx context.Context, id image.SiteID, agentVersion
 		epoch = s.SessionEpoch
 		return nil
 	})
-	return epoch, err
+	return epoch, c.orForget(ctx, id, err)
 }
 
 // SawSite records that the site's agent is connected, or was until now.
 func (c *Catalog) SawSite(ctx context.Context, id image.SiteID) error {
-	return c.ChangeSite(ctx, id, func(s *storev1.Site) error { s.LastSeenTime = c.stamp(); return nil })
+	return c.orForget(ctx, id, c.ChangeSite(ctx, id, func(s *storev1.Site) error { s.LastSeenTime = c.stamp(); return nil }))
 }
 
 // RegisterStore records a store that a site's agent has announced. An id that belongs to another site is refused.

@@ -94,6 +94,7 @@ type planner struct {
 
 // run applies the rules in the order in which one feeds the next.
 func (p *planner) run() {
+	p.dropStoreless()
 	p.createReplicas()
 	for _, s := range p.stores() {
 		p.planReplica(s)
@@ -164,6 +165,20 @@ func (p *planner) observed(r *storev1.Replica) *agentv1.ObservedReplica {
 		return nil
 	}
 	return o
+}
+
+// dropStoreless drops the copies in stores that are not registered any more: their site has been deleted, maybe while the
+// copy was asked for, and there is nobody left to remove them.
+func (p *planner) dropStoreless() {
+	for _, s := range p.stores() {
+		if _, known := p.w.Stores[s]; known {
+			continue
+		}
+		delete(p.replicas, s)
+		for _, o := range p.ops {
+			catalog.LoseStore(o, string(s))
+		}
+	}
 }
 
 // createReplicas makes a pending replica for each running part of an operation that has none yet.

@@ -205,7 +205,8 @@ func (p *planner) planAdopt(o *storev1.Operation) {
 		p.end(o, o.Undoing, o.Error)
 	case r == nil || r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
 		p.cancelPart(part)
-		p.end(o, cancelled, nil)
+		state, err := verdict(o)
+		p.end(o, state, err)
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 		p.disown(s)
 		p.endPart(part, failed, &storev1.OperationError{Code: codeOf(fault.Precondition), Reason: r.Reason, Message: r.Message})

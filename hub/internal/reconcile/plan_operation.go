@@ -56,21 +56,7 @@ func (p *planner) planFill(o *storev1.Operation) {
 	}
 	left, bad, good := 0, []string(nil), 0
 	for _, part := range o.Stores {
-		r := p.replicas[image.StoreID(part.StoreId)]
-		switch {
-		case !part.Created && !part.Joined:
-			p.planBlocked(o, part, r)
-		case r == nil || r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
-			p.endPart(part, cancelled, nil)
-		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
-			p.endPart(part, succeeded, nil)
-		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
-			p.endPart(part, failed, &storev1.OperationError{
-				Code: codeOf(fault.Precondition), Reason: r.Reason, Message: r.Message,
-			})
-		default:
-			part.State, part.Error = running, nil
-		}
+		p.planPart(o, part)
 		switch part.State {
 		case running:
 			left++
@@ -92,6 +78,26 @@ func (p *planner) planFill(o *storev1.Operation) {
 	}
 }
 
+// planPart finds out how far one part of an import or a copy is.
+func (p *planner) planPart(o *storev1.Operation, part *storev1.OperationStore) {
+	r := p.replicas[image.StoreID(part.StoreId)]
+	switch {
+	case r == nil && part.Error.GetReason() == catalog.ReasonStoreGone: // and stays so
+	case !part.Created && !part.Joined:
+		p.planBlocked(o, part, r)
+	case r == nil || r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
+		p.endPart(part, cancelled, nil)
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
+		p.endPart(part, succeeded, nil)
+	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
+		p.endPart(part, failed, &storev1.OperationError{
+			Code: codeOf(fault.Precondition), Reason: r.Reason, Message: r.Message,
+		})
+	default:
+		part.State, part.Error = running, nil
+	}
+}
+
 // verdict returns how an operation ends none of whose parts has succeeded.
 func verdict(o *storev1.Operation) (storev1.OperationState, *storev1.OperationError) {
 	for _, part := range o.Stores {
@@ -110,9 +116,7 @@ func (p *planner) planBlocked(o *storev1.Operation, part *storev1.OperationStore
 	switch {
 	case r == nil && known: // it has gone in this very plan: the next one creates the replica
 	case r == nil:
-		p.endPart(part, failed, &storev1.OperationError{
-			Code: codeOf(fault.NotFound), Reason: "STORE_GONE", Message: fmt.Sprintf("store %s is no longer registered", part.StoreId),
-		})
+		p.endPart(part, failed, catalog.StoreGone(part.StoreId))
 	case p.after(o.CreateTime.AsTime(), p.w.Settings.OfflineTimeout):
 		p.endPart(part, failed, &storev1.OperationError{
 			Code: codeOf(fault.Precondition), Reason: "BEING_DELETED", Message: "an earlier copy could not be removed in time",
@@ -281,6 +285,8 @@ func (p *planner) planImage() {
 		p.planImporting()
 	case storev1.ImageStatus_IMAGE_STATUS_UPLOADING:
 		p.planUploading()
+	case storev1.ImageStatus_IMAGE_STATUS_ACTIVE:
+		p.planLost()
 	case storev1.ImageStatus_IMAGE_STATUS_DELETED:
 		p.gone = len(p.replicas) == 0
 	}
@@ -319,7 +325,16 @@ func (p *planner) planImporting() {
 	}
 }
 
-// endCopies ends the copies of an image that has lost its data: retries of an import that was undone.
+// planLost returns an image to queued whose last copy went away with its site. Its data may be brought in again.
+func (p *planner) planLost() {
+	if p.img.Content.GetId() == "" || len(p.replicas) > 0 {
+		return // never had any, or still has some that may become complete
+	}
+	p.empty()
+	p.endCopies()
+}
+
+// endCopies ends the copies of an image that has lost its data: such as retries of an import that was undone.
 func (p *planner) endCopies() {
 	for _, o := range p.ops {
 		if o.Kind != storev1.OperationKind_OPERATION_KIND_COPY || o.State != running {
@@ -329,7 +344,7 @@ func (p *planner) endCopies() {
 			p.cancelPart(part)
 		}
 		p.end(o, failed, &storev1.OperationError{
-			Code: codeOf(fault.Precondition), Reason: "NOT_ACTIVE", Message: "the import has failed; there is nothing to copy",
+			Code: codeOf(fault.Precondition), Reason: "NOT_ACTIVE", Message: "the image has lost its data; there is nothing to copy",
 		})
 	}
 }

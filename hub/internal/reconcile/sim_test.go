@@ -76,15 +76,20 @@ func newSim(tb interface{ Fatal(...any) }) *sim {
 	})
 	for _, id := range []image.StoreID{central, "dcn0", "dcn1"} {
 		s.stores[id] = &simStore{online: true, since: s.now, copies: map[image.ID]*simCopy{}, observed: map[image.ID]*agentv1.ObservedReplica{}}
-		if _, err := s.catalog.CreateSite(context.Background(), image.SiteID(id), ""); err != nil {
-			tb.Fatal(err)
-		}
-		status := &agentv1.StoreStatus{StoreId: string(id), Driver: "ceph", Fsid: "fsid-" + string(id), Pool: "images"}
-		if err := s.catalog.RegisterStore(context.Background(), image.SiteID(id), status); err != nil {
-			tb.Fatal(err)
-		}
+		s.build(tb, id)
 	}
 	return s
+}
+
+// build registers a site and its store.
+func (s *sim) build(tb interface{ Fatal(...any) }, id image.StoreID) {
+	if _, err := s.catalog.CreateSite(context.Background(), image.SiteID(id), ""); err != nil {
+		tb.Fatal(err)
+	}
+	status := &agentv1.StoreStatus{StoreId: string(id), Driver: "ceph", Fsid: "fsid-" + string(id), Pool: "images"}
+	if err := s.catalog.RegisterStore(context.Background(), image.SiteID(id), status); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func (s *sim) View(r *storev1.Store) StoreView {
@@ -330,6 +335,10 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 		s.nova(t, id, store)
 	case 22:
 		s.vanish(id, store)
+	case 23:
+		if rapid.IntRange(0, 3).Draw(t, "rarely") == 0 {
+			s.destroy(t, store)
+		}
 	default:
 		s.agent(store, id, "")
 	}

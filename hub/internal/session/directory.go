@@ -153,6 +153,15 @@ func (s *site) keep(statuses []*agentv1.StoreStatus) {
 	}
 }
 
+// drop forgets a site that has been deleted; one that is connected is dropped when its session has ended.
+func (d *Directory) drop(id image.SiteID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sites[id]; s != nil && !s.Connected {
+		delete(d.sites, id)
+	}
+}
+
 // report takes over a message of the session with this epoch. Replicas that are not known, which is asked with a lock held,
 // are left out, so that what an agent says cannot fill the memory; strangers is how many these were. A replica that is
 // removed later is forgotten by forget.

@@ -113,11 +113,22 @@ func (s *Service) spread(keys []catalog.Key, reset bool) {
 				s.touch(read, key{image.ID(r.ImageId), image.StoreID(r.StoreId)})
 			}
 		case catalog.KindSite:
-			if site, _ := read.Site(image.SiteID(k.ID)); site == nil {
-				s.End(image.SiteID(k.ID), fault.New(fault.Denied, "SITE_DELETED", "site %s has been deleted", k.ID))
+			if id := image.SiteID(k.ID); s.deleted(id) {
+				s.End(id, errDeleted(id))
+				s.Directory.drop(id)
 			}
 		}
 	}
+}
+
+// deleted reports whether a site has no record any more.
+func (s *Service) deleted(id image.SiteID) bool {
+	site, _ := s.Catalog.Read().Site(id)
+	return site == nil
+}
+
+func errDeleted(id image.SiteID) error {
+	return fault.New(fault.Denied, "SITE_DELETED", "site %s has been deleted", id)
 }
 
 // touch marks one replica as dirty in the session of its site.
@@ -193,6 +204,10 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 	if err := s.replace(ss, hello.InstanceId, log); err != nil {
 		return err
 	}
+	if s.deleted(id) { // before this session could be found and ended
+		s.drop(ss)
+		return errDeleted(id)
+	}
 	s.Directory.open(id, epoch, address, hello.AgentVersion, hello.Stores, accepted)
 	log.Info("agent connected", "epoch", epoch, "stores", len(accepted), "refused_stores", len(refused))
 	s.touchStores(accepted)
@@ -200,6 +215,9 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 		Protocol: Protocol, HeartbeatInterval: durationpb.New(s.Heartbeat), HubVersion: s.Version, RefusedStores: refused, Central: central,
 	})
 	s.Directory.close(id, epoch)
+	if s.deleted(id) {
+		s.Directory.drop(id)
+	}
 	s.drop(ss)
 	log.Info("agent disconnected", "epoch", epoch, "error", err, "unknown_copies", ss.strangers.Load())
 	// The stream's context has ended; the record is written all the same, within bounds.

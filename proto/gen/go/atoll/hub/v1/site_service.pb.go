@@ -576,9 +576,14 @@ func (x *UpdateSiteResponse) GetSite() *Site {
 type DeleteSiteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Site id.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The site is lost for ever: drop the records of all copies there without asking it. Refused with SITE_CONNECTED while its
+	// agent is connected, and with LAST_COPY, which names some of them, while active images have their only copy there.
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// With force: drop only copies as well. Images that lose their data by that are queued again.
+	ForceLastCopies bool `protobuf:"varint,3,opt,name=force_last_copies,json=forceLastCopies,proto3" json:"force_last_copies,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DeleteSiteRequest) Reset() {
@@ -618,9 +623,25 @@ func (x *DeleteSiteRequest) GetId() string {
 	return ""
 }
 
+func (x *DeleteSiteRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DeleteSiteRequest) GetForceLastCopies() bool {
+	if x != nil {
+		return x.ForceLastCopies
+	}
+	return false
+}
+
 // DeleteSiteResponse is the answer of DeleteSite.
 type DeleteSiteResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many copies were dropped; 0 without force.
+	DroppedCopies int32 `protobuf:"varint,1,opt,name=dropped_copies,json=droppedCopies,proto3" json:"dropped_copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +674,13 @@ func (x *DeleteSiteResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeleteSiteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSiteResponse) Descriptor() ([]byte, []int) {
 	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteSiteResponse) GetDroppedCopies() int32 {
+	if x != nil {
+		return x.DroppedCopies
+	}
+	return 0
 }
 
 // CreateJoinTokenRequest is the request of CreateJoinToken.
@@ -890,10 +918,13 @@ const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"<\n" +
 	"\x12UpdateSiteResponse\x12&\n" +
-	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"#\n" +
+	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"e\n" +
 	"\x11DeleteSiteRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x14\n" +
-	"\x12DeleteSiteResponse\"1\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12*\n" +
+	"\x11force_last_copies\x18\x03 \x01(\bR\x0fforceLastCopies\";\n" +
+	"\x12DeleteSiteResponse\x12%\n" +
+	"\x0edropped_copies\x18\x01 \x01(\x05R\rdroppedCopies\"1\n" +
 	"\x16CreateJoinTokenRequest\x12\x17\n" +
 	"\asite_id\x18\x01 \x01(\tR\x06siteId\"\x89\x01\n" +
 	"\x17CreateJoinTokenResponse\x12\x1d\n" +

@@ -42,7 +42,8 @@ type SiteServiceClient interface {
 	ListSites(ctx context.Context, in *ListSitesRequest, opts ...grpc.CallOption) (*ListSitesResponse, error)
 	// UpdateSite changes the description.
 	UpdateSite(ctx context.Context, in *UpdateSiteRequest, opts ...grpc.CallOption) (*UpdateSiteResponse, error)
-	// DeleteSite removes a site and revokes its certificates. Refused while its stores hold copies.
+	// DeleteSite removes a site and revokes its certificates. Refused with SITE_IN_USE while its stores hold copies, unless
+	// forced.
 	DeleteSite(ctx context.Context, in *DeleteSiteRequest, opts ...grpc.CallOption) (*DeleteSiteResponse, error)
 	// CreateJoinToken issues a new token for a site whose agent must join again; earlier unused tokens stop working.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
@@ -142,7 +143,8 @@ type SiteServiceServer interface {
 	ListSites(context.Context, *ListSitesRequest) (*ListSitesResponse, error)
 	// UpdateSite changes the description.
 	UpdateSite(context.Context, *UpdateSiteRequest) (*UpdateSiteResponse, error)
-	// DeleteSite removes a site and revokes its certificates. Refused while its stores hold copies.
+	// DeleteSite removes a site and revokes its certificates. Refused with SITE_IN_USE while its stores hold copies, unless
+	// forced.
 	DeleteSite(context.Context, *DeleteSiteRequest) (*DeleteSiteResponse, error)
 	// CreateJoinToken issues a new token for a site whose agent must join again; earlier unused tokens stop working.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
