@@ -55,8 +55,9 @@ type options struct {
 	regions  Regions
 	verifier auth.Verifier
 	importer importer.Config
-	paused   bool  // fetches do not begin
-	staging  int64 // limit of the staging area
+	outside  outside.Options // which URLs may be fetched; all of this machine unless it is changed
+	paused   bool            // fetches do not begin
+	staging  int64           // limit of the staging area
 }
 
 func newHub(t *testing.T, set ...func(*options)) *hub {
@@ -64,6 +65,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	o := options{
 		limits:   catalog.DefaultLimits(),
 		settings: Settings{DeleteWait: 5 * time.Second, UploadWait: 5 * time.Second},
+		outside:  outside.Options{Operator: true},
 		verifier: names{}, staging: 64 << 20,
 	}
 	for _, s := range set {
@@ -85,7 +87,8 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web, err := outside.New(outside.Options{Operator: true, Connect: 300 * time.Millisecond})
+	o.outside.Connect = 300 * time.Millisecond
+	web, err := outside.New(o.outside)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -325,6 +325,7 @@ type region struct {
 	url    string
 	token  string
 	format string
+	sum    string // SHA-512 that is told; may be empty
 	asked  atomic.Int64
 }
 
@@ -336,7 +337,7 @@ func (g *region) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/image/v2/images/2bd882e7-1da0-4078-97fe-f1bb81f61b00":
 		_, _ = fmt.Fprintf(w, `{"status":"active","disk_format":%q,"hw_disk_bus":"scsi","os_type":"linux","os_glance_x":"y",
-			"trait:T":"required","secret":"s","owner":"them","size":3,"tags":["a"]}`, g.format)
+			"trait:T":"required","secret":"s","owner":"them","size":3,"tags":["a"],"os_hash_algo":"sha512","os_hash_value":%q}`, g.format, g.sum)
 	case "/image/v2/images/2bd882e7-1da0-4078-97fe-f1bb81f61b00/file":
 		_, _ = w.Write([]byte("far"))
 	default:
