@@ -26,7 +26,7 @@ func New(total, share int) *Berths {
 // order. Whoever has taken a berth calls give, once.
 func (p *Berths) Take(ctx context.Context, holder string) (give func(), err error) {
 	for {
-		moved, ok := p.try(holder)
+		moved, ok := p.take(holder)
 		if ok {
 			return func() { p.give(holder) }, nil
 		}
@@ -36,6 +36,14 @@ func (p *Berths) Take(ctx context.Context, holder string) (give func(), err erro
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Try is Take without waiting; ok says whether there was a berth.
+func (p *Berths) Try(holder string) (give func(), ok bool) {
+	if _, ok := p.take(holder); !ok {
+		return nil, false
+	}
+	return func() { p.give(holder) }, true
 }
 
 // Taken returns how many berths are taken.
@@ -49,7 +57,7 @@ func (p *Berths) Taken() int {
 	return n
 }
 
-func (p *Berths) try(holder string) (moved <-chan struct{}, ok bool) {
+func (p *Berths) take(holder string) (moved <-chan struct{}, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.free == 0 || p.held[holder] >= p.share {

@@ -35,9 +35,18 @@ func TestShare(t *testing.T) {
 	if err := take("c"); !errors.Is(err, context.Canceled) || p.Taken() != 4 {
 		t.Errorf("%d are taken, then %v", p.Taken(), err)
 	}
+	if _, ok := p.Try("c"); ok {
+		t.Error("one is free without being given back")
+	}
 	gives[0]()
 	if err := take("c"); err != nil {
 		t.Errorf("after one was given back: %v", err)
+	}
+	gives[1]()
+	if give, ok := p.Try("c"); !ok {
+		t.Error("none is free after one was given back")
+	} else {
+		gives[1] = give
 	}
 	for _, give := range gives[1:] {
 		give()

@@ -74,11 +74,13 @@ type view struct {
 	Config
 	reads     *imageapi.Reads
 	downloads *berth.Berths
+	watches   *berth.Berths
 }
 
 func newView(c Config) *view {
 	return &view{
 		Config: c, reads: &imageapi.Reads{Source: c.Images, Policy: c.Policy}, downloads: berth.New(mostDownloads, projectDownloads),
+		watches: berth.New(mostWatches, projectWatches),
 	}
 }
 

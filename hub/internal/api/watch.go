@@ -5,9 +5,17 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/auth"
+	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+// mostWatches bounds the watches of images, each of which remembers the ids of all that it has sent, and projectWatches
+// those of one project.
+const (
+	mostWatches    = 256
+	projectWatches = 64
 )
 
 // WatchImages sends every image that the caller may see, then what changes; one that becomes invisible is gone for it. A slow
@@ -22,6 +30,11 @@ func (s *images) WatchImages(req *hubv1.WatchImagesRequest, stream grpc.ServerSt
 	if err := s.require(c, "get_images", ownProject(c)); err != nil {
 		return err
 	}
+	done, ok := s.watches.Try(c.ProjectID)
+	if !ok {
+		return fault.New(fault.Exhausted, "TOO_MANY_WATCHES", "%d watches of images are running, or %d of your project", mostWatches, projectWatches)
+	}
+	defer done()
 	expired, stop := s.expiry(stream.Context())
 	defer stop()
 	sub := s.Catalog.Subscribe()
