@@ -78,7 +78,7 @@ func createFromStdin(c *cloud) {
 	other := c.Demo.Glance("image-create", "--name", "third", "--disk-format", "raw", "--container-format", "bare").Get("id")
 	c.Demo.GlanceFails("not valid for this cloud", "image-upload", "--file", c.file, "--store", "nowhere", other)
 	c.Demo.Glance("image-upload", "--file", c.file, "--store", "dcn0", other)
-	c.active(c.Demo, other)
+	c.awaits(c.Demo, other, "the central store has it too", func(img lab.Object) bool { return img.Text("stores") == "central,dcn0" })
 	c.holds(c.Demo, other, "central", "dcn0")
 }
 
