@@ -73,19 +73,14 @@ type access struct {
 	httpTLS  *tls.Config              // nil: no TLS
 	regions  glance.Regions           // nil: nobody knows other regions
 	authURI  string                   // where clients get tokens; empty: not said
-	outside  *outside.Client          // fetches what users name
-	regional *outside.Client          // fetches from other regions
+	fetch    fetchers
 }
 
 // openAccess reads the files of an AccessConfig. A mistake in one of them stops the start.
 func openAccess(all Config, log hclog.Logger) (*access, error) {
 	a, c := &access{}, all.Access
-	all.Import.Operator = c.Auth == authNone
 	var err error
-	if a.outside, err = outside.New(all.Import); err != nil {
-		return nil, err
-	}
-	if a.regional, err = outside.New(all.Import.ForRegions()); err != nil {
+	if a.fetch, err = outsideOf(all); err != nil {
 		return nil, err
 	}
 	a.policy, err = policy.New(policy.Options{
@@ -117,6 +112,18 @@ func openAccess(all Config, log hclog.Logger) (*access, error) {
 		a.verifier = auth.None("")
 		return a, nil
 	}
+}
+
+// fetchers get what users name, and what Keystone's catalog names.
+type fetchers struct{ users, regions *outside.Client }
+
+// outsideOf returns the fetchers of a configuration. Without authentication the caller is the operator.
+func outsideOf(c Config) (f fetchers, err error) {
+	c.Import.Operator = c.Access.Auth == authNone
+	if f.users, err = outside.New(c.Import); err == nil {
+		f.regions, err = outside.New(c.Import.ForRegions())
+	}
+	return f, err
 }
 
 func (a *access) openKeystone(c AccessConfig, log hclog.Logger) error {

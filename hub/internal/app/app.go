@@ -128,7 +128,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 		Log: h.log.Named("reconcile"), Now: time.Now,
 	})
 	imports := importer.New(importer.Config{
-		Catalog: cat, Outside: h.access.outside, Area: h.area, MaxSize: h.Limits.ImageSize, Lenient: h.FormatMatch == formatWarn,
+		Catalog: cat, Outside: h.access.fetch.users, Area: h.area, MaxSize: h.Limits.ImageSize, Lenient: h.FormatMatch == formatWarn,
 		Log: h.log.Named("importer"),
 	})
 	index := glance.NewIndex(cat)

@@ -18,7 +18,7 @@ type imageServer struct {
 
 // imageAPI builds the Image API of the hub.
 func (h *hub) imageAPI(c glance.Config) *imageServer {
-	c.Regions, c.Outside, c.Regional = h.access.regions, h.access.outside, h.access.regional
+	c.Regions, c.Outside, c.Regional = h.access.regions, h.access.fetch.users, h.access.fetch.regions
 	routes := imageapi.NewRouter()
 	glance.New(c).Routes(routes)
 	handler := routes.Serve(imageapi.Options{
