@@ -14,9 +14,9 @@ import (
 // Import is a request to bring data in.
 type Import struct {
 	Image      image.ID
-	Target     Target   // not for staging
-	URI        string   // what is kept of the URL; empty for an upload by the caller
-	Secret     bool     // the URL had more, which is not kept
+	Target     Target // not for staging
+	URI        string // what is kept of the URL; empty for an upload by the caller
+	Secret     bool   // the URL had more, which is not kept
 	Checksum   image.Checksum
 	Content    image.ID // content that is being created in the staging area; not with FromStaged
 	SizeBytes  int64    // 0 when unknown
