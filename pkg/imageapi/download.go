@@ -30,6 +30,9 @@ func (rd *Reads) download(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(img.Stores) == 0 {
+		if hasLost(img) {
+			return fault.New(fault.Unavailable, "NO_COPY", "no store has a copy of the image that can be read now; try again later")
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -43,6 +46,17 @@ func (rd *Reads) download(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer func() { _ = body.Close() }()
 	return send(w, img, body, part, whole)
+}
+
+// hasLost reports whether an image that no store holds has data nevertheless: its copies are withdrawn while a delete is
+// being decided, or were found damaged. To say that it has none would make clients take it for an empty one.
+func hasLost(img *Image) bool {
+	switch img.Status {
+	case Active, Deactivated, PendingDelete:
+		return img.Size > 0
+	default:
+		return false
+	}
 }
 
 // preferred returns the stores that the caller wants the data from.

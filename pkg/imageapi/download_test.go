@@ -147,3 +147,15 @@ func TestDownloadFailures(t *testing.T) {
 		t.Error("closed", b.stick.closed)
 	}
 }
+
+// An image whose copies cannot be read is not one without data.
+func TestDownloadWithoutACopy(t *testing.T) {
+	for status, code := range map[ImageStatus]int{
+		Active: 503, PendingDelete: 503, Queued: 204, Importing: 204, Uploading: 204, Saving: 204,
+	} {
+		b := newBench(t, stored(1, func(i *Image) { i.Status, i.Stores = status, nil }))
+		b.get("/v2/images/"+string(id(1))+"/file", "alpha").want(code)
+	}
+	b := newBench(t, stored(1, func(i *Image) { i.Size, i.Stores = 0, nil }))
+	b.get("/v2/images/"+string(id(1))+"/file", "alpha").want(204)
+}
