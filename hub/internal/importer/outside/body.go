@@ -33,6 +33,7 @@ type Body struct {
 	cause  error   // why it broke last
 	stall  *time.Timer
 	about  identity // of the data
+	place  string   // where it has come from, which need not be where the next redirect leads
 	offset int64    // bytes handed out
 	sum    maphash.Hash
 
@@ -71,7 +72,7 @@ func (b *Body) start() error {
 			a.close()
 			return err
 		}
-		b.about = identify(a.Response)
+		b.about, b.place = identify(a.Response), a.Request.URL.String()
 		b.attach(a)
 		return nil
 	})

@@ -155,7 +155,9 @@ func (c *Client) send(ctx context.Context, r Request, more http.Header) (*http.R
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "atoll-hub")
-	maps.Copy(req.Header, r.Header)
+	if !r.Follow { // else they could reach somebody they are not for
+		maps.Copy(req.Header, r.Header)
+	}
 	maps.Copy(req.Header, more)
 	once := http.Client{Transport: c.transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		return c.redirect(r, req, via)

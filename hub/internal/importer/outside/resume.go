@@ -35,17 +35,25 @@ func (b *Body) resume() error {
 	}
 }
 
-// reopen gets the rest of the data.
+// reopen gets the rest of the data, from the mirror that the beginning came from while it has it.
 func (b *Body) reopen() error {
+	r := b.request
+	r.URI = b.place
+	get := b.again
 	if b.offset > 0 && b.about.ranges && b.about.validator() != "" {
-		return b.rest()
+		get = b.rest
 	}
-	return b.again()
+	err := get(r)
+	if _, refused := errors.AsType[Status](err); refused && b.place != b.request.URI {
+		b.place = b.request.URI
+		return unreachable(err)
+	}
+	return err
 }
 
 // rest asks for the bytes that are missing, on condition that the data is the same; other data comes as a whole.
-func (b *Body) rest() error {
-	a, err := b.client.ask(b.ctx, b.request, http.Header{
+func (b *Body) rest(r Request) error {
+	a, err := b.client.ask(b.ctx, r, http.Header{
 		"Range": {fmt.Sprintf("bytes=%d-", b.offset)}, "If-Range": {b.about.validator()},
 	}, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	if err != nil {
@@ -87,8 +95,8 @@ func changed() error {
 }
 
 // again asks for everything.
-func (b *Body) again() error {
-	a, err := b.client.ask(b.ctx, b.request, nil, http.StatusOK)
+func (b *Body) again(r Request) error {
+	a, err := b.client.ask(b.ctx, r, nil, http.StatusOK)
 	if err != nil {
 		return err
 	}

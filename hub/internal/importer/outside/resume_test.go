@@ -238,6 +238,51 @@ func on(answer int, f func(*source)) func(int, *source) {
 	}
 }
 
+// What comes from one of several mirrors goes on there, because another one may have other data. Where that is refused, as
+// addresses that end are, the way there is asked again.
+func TestResumeAtTheSameMirror(t *testing.T) {
+	t.Parallel()
+	data := random(1<<20, 4)
+	for name, c := range map[string]struct {
+		ends          bool   // the first mirror does not answer twice
+		second        string // ETag of the second one
+		reason        string
+		first, others int // requests
+	}{
+		"goes on":           {false, `"b"`, "", 2, 0},
+		"ends, same data":   {true, `"a"`, "", 2, 1},
+		"ends, others data": {true, `"b"`, ReasonChanged, 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			one := &source{data: data, etag: `"a"`, ranges: true, stop: times(1, 1000)}
+			two := &source{data: data, etag: c.second, ranges: true}
+			mirror := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Range") != "" && c.ends {
+					one.asked = append(one.asked, "refused")
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				one.ServeHTTP(w, r)
+			})
+			other := serve(t, "127.0.0.1", two.ServeHTTP)
+			var led atomic.Int64
+			web := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, []string{mirror.URL, other.URL}[min(led.Add(1)-1, 1)], http.StatusFound)
+			})
+			got, err := get(t, newClient(t), Request{URI: web.URL, Follow: true})
+			if c.reason != "" {
+				wantReason(t, name, err, c.reason)
+			} else if err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("got %d bytes, %v", len(got), err)
+			}
+			if len(one.asked) != c.first || len(two.asked) != c.others {
+				t.Errorf("asked %v and %v", one.asked, two.asked)
+			}
+		})
+	}
+}
+
 // A source that sends something else than what was asked for is read from the beginning.
 func TestWrongRange(t *testing.T) {
 	t.Parallel()
