@@ -26,7 +26,8 @@ func TestImportsFollowWhoCalls(t *testing.T) {
 		},
 		"denied": {
 			"--import-deny-networks=10.0.0.0/8 --import-deny-hosts=*.example.org --import-deny-ports=80", nil,
-			[]string{"http://x.org/", "https://a.example.org/"}, false,
+			[]string{"http://x.org/", "https://a.example.org/"},
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
