@@ -41,6 +41,9 @@ func (s *Server) deleteImage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return false, 0
 	})
+	if o, _ := s.Catalog.Read().Operation(image.ID(op.Id)); !decided && o.GetUndoing() == storev1.OperationState_OPERATION_STATE_FAILED {
+		decided, refused = true, o.Error // a site takes its time to put its copy back
+	}
 	return answerRemoval(w, decided, refused)
 }
 

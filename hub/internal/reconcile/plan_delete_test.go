@@ -52,7 +52,7 @@ func TestPlanDeleteImageInUse(t *testing.T) {
 		asked[r.StoreId] = r.Generation
 	}
 	b.say(central, siteInUse)
-	b.wantImage(activeImage)
+	b.wantImage(storev1.ImageStatus_IMAGE_STATUS_DELETING) // dcn0 has not put its copy back yet
 	b.wantPhase(central, phaseActive, "")
 	b.wantPhase("dcn0", phaseActive, "")
 	b.wantPhase("dcn1", phasePending, "")
@@ -61,6 +61,10 @@ func TestPlanDeleteImageInUse(t *testing.T) {
 			t.Fatalf("got %v, asked at %d", d, asked[r.StoreId])
 		}
 	}
+	b.say("dcn0", sitePresent)
+	b.wantOp(o, running, "IN_USE", failed, cancelled, cancelled)
+	b.say(central, sitePresent)
+	b.wantImage(activeImage)
 	b.wantOp(o, failed, "IN_USE", failed, cancelled, cancelled)
 	b.say("dcn1", sitePresent)
 	b.wantOp(filling, succeeded, "", succeeded)

@@ -61,6 +61,10 @@ func (p *planner) planImageDelete() {
 	if p.img.Status != storev1.ImageStatus_IMAGE_STATUS_DELETING {
 		return
 	}
+	if p.refused() {
+		p.planRefusal()
+		return
+	}
 	pending := false
 	var inUse []string
 	for _, s := range p.stores() {
@@ -90,10 +94,9 @@ func (p *planner) planImageDelete() {
 	}
 }
 
-// refuseDelete puts everything back as it was.
+// refuseDelete puts every copy back. The image stays as it is until the sites say that they have, see planRefusal: a
+// location must not be published that a site has taken the name from.
 func (p *planner) refuseDelete(inUse []string) {
-	p.img.Status = p.img.StatusBeforeDelete
-	p.img.StatusBeforeDelete = storev1.ImageStatus_IMAGE_STATUS_UNSPECIFIED
 	for _, s := range p.stores() {
 		if !p.removing(s) && !p.undoing(s) { // else planRemoval goes on with it by itself
 			p.undelete(p.replicas[s])
@@ -109,10 +112,40 @@ func (p *planner) refuseDelete(inUse []string) {
 				p.endPart(part, storev1.OperationState_OPERATION_STATE_FAILED, inUseError(part.StoreId))
 			}
 		}
-		p.end(o, storev1.OperationState_OPERATION_STATE_FAILED, &storev1.OperationError{
+		o.Undoing = storev1.OperationState_OPERATION_STATE_FAILED
+		o.Error = &storev1.OperationError{
 			Code: codeOf(fault.Precondition), Reason: "IN_USE",
 			Message: fmt.Sprintf("the copy in store %s has clones; nothing has been deleted", strings.Join(inUse, ", ")),
-		})
+		}
+	}
+}
+
+// refused reports whether the delete of the image has been refused, and the copies are being put back.
+func (p *planner) refused() bool {
+	return slices.ContainsFunc(p.ops, func(o *storev1.Operation) bool {
+		return o.Kind == storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE && o.State == running && o.Undoing != notSet
+	})
+}
+
+// planRefusal ends a refused delete once every site that can be asked has said where it is with its copy, or has had
+// CheckTimeout for that.
+func (p *planner) planRefusal() {
+	for _, s := range p.stores() {
+		r := p.replicas[s]
+		view := p.w.Stores[s]
+		if r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE || !view.Online || !view.Healthy {
+			continue
+		}
+		if p.observed(r) == nil && !p.after(r.PhaseTime.AsTime(), p.w.Settings.CheckTimeout) {
+			return
+		}
+	}
+	p.img.Status = p.img.StatusBeforeDelete
+	p.img.StatusBeforeDelete = storev1.ImageStatus_IMAGE_STATUS_UNSPECIFIED
+	for _, o := range p.ops {
+		if o.Kind == storev1.OperationKind_OPERATION_KIND_DELETE_IMAGE {
+			p.end(o, storev1.OperationState_OPERATION_STATE_FAILED, o.Error)
+		}
 	}
 }
 
