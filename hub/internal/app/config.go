@@ -118,6 +118,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 	if c.FormatMatch != formatStrict && c.FormatMatch != formatWarn {
 		return "", 0, fault.BadField("format-match", "must be %s or %s", formatStrict, formatWarn)
 	}
+	if c.Access.Auth != authNone { // one project must not be able to stop the imports of all
+		c.Limits.StagedBytes = limit / 2
+	}
 	for _, l := range []struct {
 		name, text string
 		into       *int64
