@@ -85,6 +85,9 @@ main() {
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o Acquire::Retries=3 update
 	apt-get -qq -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
+	if [[ " ${missing[*]} " == *' keystone '* ]]; then
+		systemctl disable --now keystone >/dev/null 2>&1 || true # its package starts a server; the lab starts its own
+	fi
 	printf 'installed: %s\n' "${missing[*]}"
 }
 
