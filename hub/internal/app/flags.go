@@ -98,7 +98,8 @@ func (c *Config) limits(f *pflag.FlagSet) {
 	f.StringVar(&c.StagingLimit, "staging-limit", "50GiB", "most space the staging area takes")
 	f.StringVar(&c.Sizes.Image, "image-size-limit", "1TiB", "largest image")
 	f.StringVar(&c.Sizes.Project, "project-storage-limit", "", "most bytes of all copies of a project's images; empty for no limit")
-	f.StringVar(&c.Sizes.Staged, "project-staging-limit", "", "most bytes that a project stages before importing them; empty: half of --staging-limit, none with --auth none")
+	f.StringVar(&c.Sizes.Staged, "project-staging-limit", "",
+		"most bytes that a project stages before importing them; empty: half of --staging-limit, none with --auth none")
 	f.IntVar(&l.ProjectImages, "project-image-limit", l.ProjectImages, "most images of a project; 0 for no limit")
 	f.IntVar(&l.Properties, "property-limit", l.Properties, "most properties of an image; 0 for no limit")
 	f.IntVar(&l.Tags, "tag-limit", l.Tags, "most tags of an image; 0 for no limit")
