@@ -61,7 +61,7 @@ func newImage(c *auth.Caller, in *hubv1.Image) (catalog.NewImage, error) {
 // mayCreate asks the policy whether the caller may create such an image, as the Image API does.
 func (s *images) mayCreate(c *auth.Caller, n catalog.NewImage) error {
 	draft := &imageapi.Image{
-		ID: n.ID, Name: n.Name, Status: imageapi.Queued, Visibility: visibilityName(n.Visibility), Owner: n.Owner, Protected: n.Protected,
+		ID: n.ID, Name: n.Name, Status: imageapi.Queued, Visibility: imageapi.Visibility(catalog.VisibilityWord(n.Visibility)), Owner: n.Owner, Protected: n.Protected,
 		Hidden: n.Hidden, DiskFormat: n.DiskFormat, ContainerFormat: n.ContainerFormat, MinDisk: n.MinDiskGB, MinRAM: n.MinRAMMB,
 		Tags: n.Tags, Properties: n.Properties, CreatedAt: s.Now(), UpdatedAt: s.Now(),
 	}
@@ -127,18 +127,4 @@ func parseVisibility(field string, v hubv1.Visibility) (storev1.Visibility, erro
 		return 0, fault.BadField(field, "must be private, shared, community or public")
 	}
 	return storev1.Visibility(v), nil
-}
-
-// visibilityName returns a visibility in the words of the Image API.
-func visibilityName(v storev1.Visibility) imageapi.Visibility {
-	switch v {
-	case storev1.Visibility_VISIBILITY_PRIVATE:
-		return imageapi.Private
-	case storev1.Visibility_VISIBILITY_COMMUNITY:
-		return imageapi.Community
-	case storev1.Visibility_VISIBILITY_PUBLIC:
-		return imageapi.Public
-	default:
-		return imageapi.Shared
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -122,7 +123,7 @@ func (s *images) filter(c *auth.Caller, req *hubv1.ListImagesRequest) (imageFilt
 		if err != nil {
 			return f, err
 		}
-		f.visibility = visibilityName(v)
+		f.visibility = imageapi.Visibility(catalog.VisibilityWord(v))
 	}
 	var ok bool
 	if f.said, ok = memberStatusNames[req.GetMemberStatus()]; !ok {

@@ -11,7 +11,7 @@ import (
 func present(c *catalog.Catalog, r *storev1.Image, revision int64) *imageapi.Image {
 	p := c.Publish(r)
 	img := &imageapi.Image{
-		ID: image.ID(r.Id), Revision: revision, Name: r.Name, Status: status(r, p), Visibility: visibilityName(r.Visibility),
+		ID: image.ID(r.Id), Revision: revision, Name: r.Name, Status: status(r, p), Visibility: imageapi.Visibility(catalog.VisibilityWord(r.Visibility)),
 		Owner: r.Owner, Protected: r.Protected, Hidden: r.Hidden, DiskFormat: r.DiskFormat, ContainerFormat: r.ContainerFormat,
 		MinDisk: r.MinDiskGb, MinRAM: r.MinRamMb, Tags: r.Tags, Members: members(r.Members), Properties: r.Properties,
 		CreatedAt: r.CreateTime.AsTime(), UpdatedAt: r.UpdateTime.AsTime(),
@@ -64,19 +64,6 @@ var visibilities = map[imageapi.Visibility]storev1.Visibility{
 	imageapi.Public:    storev1.Visibility_VISIBILITY_PUBLIC,
 }
 
-func visibilityName(v storev1.Visibility) imageapi.Visibility {
-	switch v {
-	case storev1.Visibility_VISIBILITY_PRIVATE:
-		return imageapi.Private
-	case storev1.Visibility_VISIBILITY_COMMUNITY:
-		return imageapi.Community
-	case storev1.Visibility_VISIBILITY_PUBLIC:
-		return imageapi.Public
-	default:
-		return imageapi.Shared
-	}
-}
-
 // memberStatuses pairs the names of the Image API with what is stored.
 var memberStatuses = map[string]storev1.MemberStatus{
 	"pending":  storev1.MemberStatus_MEMBER_STATUS_PENDING,
@@ -96,12 +83,7 @@ func members(records []*storev1.Member) []imageapi.Member {
 }
 
 func member(m *storev1.Member) imageapi.Member {
-	name := "pending"
-	switch m.Status {
-	case storev1.MemberStatus_MEMBER_STATUS_ACCEPTED:
-		name = "accepted"
-	case storev1.MemberStatus_MEMBER_STATUS_REJECTED:
-		name = "rejected"
+	return imageapi.Member{
+		ProjectID: m.ProjectId, Status: catalog.MemberWord(m.Status), CreatedAt: m.CreateTime.AsTime(), UpdatedAt: m.UpdateTime.AsTime(),
 	}
-	return imageapi.Member{ProjectID: m.ProjectId, Status: name, CreatedAt: m.CreateTime.AsTime(), UpdatedAt: m.UpdateTime.AsTime()}
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -17,7 +18,7 @@ func Metadata(img *storev1.Image, revision int64, r *storev1.Replica) *agentv1.I
 		return nil
 	}
 	m := &agentv1.ImageMetadata{
-		Revision: revision, Status: status, Name: img.Name, Owner: img.Owner, Visibility: visibility(img.Visibility),
+		Revision: revision, Status: status, Name: img.Name, Owner: img.Owner, Visibility: catalog.VisibilityWord(img.Visibility),
 		Hidden: img.Hidden, Protected: img.Protected, DiskFormat: img.DiskFormat, ContainerFormat: img.ContainerFormat,
 		MinDiskGb: img.MinDiskGb, MinRamMb: img.MinRamMb, Tags: img.Tags, Properties: img.Properties,
 		CreateTime: img.CreateTime, UpdateTime: img.UpdateTime,
@@ -31,7 +32,7 @@ func Metadata(img *storev1.Image, revision int64, r *storev1.Replica) *agentv1.I
 	}
 	for _, p := range img.Members {
 		m.Members = append(m.Members, &agentv1.ImageMember{
-			ProjectId: p.ProjectId, Status: memberStatus(p.Status), CreateTime: p.CreateTime, UpdateTime: p.UpdateTime,
+			ProjectId: p.ProjectId, Status: catalog.MemberWord(p.Status), CreateTime: p.CreateTime, UpdateTime: p.UpdateTime,
 		})
 	}
 	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE && img.Status == storev1.ImageStatus_IMAGE_STATUS_ACTIVE {
@@ -56,29 +57,5 @@ func word(img *storev1.Image) string {
 		return "active"
 	default:
 		return ""
-	}
-}
-
-func visibility(v storev1.Visibility) string {
-	switch v {
-	case storev1.Visibility_VISIBILITY_PRIVATE:
-		return "private"
-	case storev1.Visibility_VISIBILITY_COMMUNITY:
-		return "community"
-	case storev1.Visibility_VISIBILITY_PUBLIC:
-		return "public"
-	default:
-		return "shared"
-	}
-}
-
-func memberStatus(s storev1.MemberStatus) string {
-	switch s {
-	case storev1.MemberStatus_MEMBER_STATUS_ACCEPTED:
-		return "accepted"
-	case storev1.MemberStatus_MEMBER_STATUS_REJECTED:
-		return "rejected"
-	default:
-		return "pending"
 	}
 }
