@@ -78,15 +78,16 @@ func TestImagesOfQEMU(t *testing.T) {
 	}
 }
 
-// An encrypted disk may be raw: that is how Cinder uploads its encrypted volumes.
+// An encrypted disk may be raw: that is how Cinder uploads its encrypted volumes. The header is kept, as qemu-img 7.2 wrote it
+// (luks, 1 MiB): it refuses to write one where the clock of the CPU is too coarse to time its key derivation.
 func TestEncryptedImageOfQEMU(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("qemu-img is not installed")
+	header, err := os.ReadFile(filepath.Join("testdata", "luks.header"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	qemu(t, dir, "create", "--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s,iter-time=10", "image", "1M")
-	f := lookAtFile(t, filepath.Join(dir, "image"))
+	const payload = 0xfc8 * 512 // as the header says
+	f := look(append(header, make([]byte, payload+1<<20-len(header))...), 1<<20)
 	if got, _ := f.Format(); got != LUKS || f.Check("raw") != nil || f.VirtualSize() != f.Size {
 		t.Errorf("%+v: %v", f, f.Check("raw"))
 	}
