@@ -3,9 +3,9 @@ package importer
 import (
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/atoll-dcn/atoll/hub/internal/inspect"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/inspect"
 )
 
 // inspection looks at the data of one image as it comes in.
