@@ -228,7 +228,7 @@ func (f fakeImporter) take(
 		}
 		size += int64(len(b))
 	}
-	return op, f.w.catalog.CompleteSource(ctx, image.ID(op.Id), &storev1.Content{Id: string(in.Content), Complete: true, SizeBytes: size})
+	return op, f.w.catalog.CompleteSource(ctx, image.ID(op.Id), catalog.Arrived{Content: &storev1.Content{Id: string(in.Content), Complete: true, SizeBytes: size}})
 }
 
 func (f fakeImporter) Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error) {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -13,16 +14,23 @@ import (
 
 // Import is a request to bring data in.
 type Import struct {
-	Image      image.ID
-	Target     Target // not for staging
-	URI        string // what is kept of the URL; empty for an upload by the caller
-	Secret     bool   // the URL had more, which is not kept
-	Checksum   image.Checksum
-	Content    image.ID // content that is being created in the staging area; not with FromStaged
-	SizeBytes  int64    // 0 when unknown
-	Method     string   // way of the Image API, such as "web-download"; empty for the gRPC API
-	Direct     bool     // the caller waits until the data is stored
-	FromStaged bool     // the data was staged before
+	Image    image.ID
+	Target   Target // not for staging
+	URI      string // what is kept of the URL; empty for an upload by the caller
+	Secret   bool   // the URL had more, which is not kept
+	Checksum image.Checksum
+	// Content is the content that is being created in the staging area; none with FromStaged when the staged data is stored as
+	// it is.
+	Content image.ID
+	// Incoming is the content that takes the data as it comes while Content is made of it; none when the data is stored as it
+	// comes, and with FromStaged, where it is the staged one.
+	Incoming   image.ID
+	KeepFormat bool              // store the data as it comes
+	Properties map[string]string // the image gets them when all data has come
+	SizeBytes  int64             // 0 when unknown
+	Method     string            // way of the Image API, such as "web-download"; empty for the gRPC API
+	Direct     bool              // the caller waits until the data is stored
+	FromStaged bool              // the data was staged before
 }
 
 // CheckImport returns the error BeginImport would return now, without changing anything.
@@ -54,9 +62,7 @@ func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operatio
 		img := proto.CloneOf(old)
 		img.Status = storev1.ImageStatus_IMAGE_STATUS_IMPORTING
 		img.UpdateTime = c.stamp()
-		if !in.FromStaged {
-			img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
-		}
+		begin(img, in)
 		img.FailedStores = withoutStores(img.FailedStores, stores)
 		img.PublishTogether = in.Target.AllMustSucceed
 		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_IMPORT, in.Image, stores)
@@ -64,13 +70,35 @@ func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operatio
 		op.Method = in.Method
 		op.Source = &storev1.Source{
 			Uri: in.URI, Secret: in.Secret, Checksum: in.Checksum.String(),
-			ContentId: img.Content.Id, Complete: in.FromStaged, Direct: in.Direct,
+			ContentId: img.Content.Id, Complete: in.FromStaged && in.Content == "", Direct: in.Direct,
+			KeepFormat: in.KeepFormat, Properties: in.Properties, Staged: in.FromStaged,
+		}
+		if op.Source.Complete {
+			setProperties(img, in.Properties)
 		}
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(in.Image), Value: img, Revision: rev},
 			Write{Key: OperationKey(image.ID(op.Id)), Value: op})
 	})
 	return op, err
+}
+
+// begin gives an image the contents of an import.
+func begin(img *storev1.Image, in Import) {
+	if in.FromStaged && in.Content == "" { // it may have been converted by an import that failed later
+		return
+	}
+	img.Origin, img.Signature = nil, nil
+	switch {
+	case in.FromStaged:
+		img.Incoming = img.Content
+		img.Content = &storev1.Content{Id: string(in.Content)}
+	case in.Incoming != "":
+		img.Incoming = &storev1.Content{Id: string(in.Incoming), SizeBytes: in.SizeBytes}
+		img.Content = &storev1.Content{Id: string(in.Content)}
+	default:
+		img.Content = &storev1.Content{Id: string(in.Content), SizeBytes: in.SizeBytes}
+	}
 }
 
 // BeginStage makes a queued image one whose data arrives in the staging area, and creates the operation for that; it
@@ -136,48 +164,112 @@ func (c *Catalog) importStores(t Target) ([]image.StoreID, error) {
 	return stores, nil
 }
 
-// RestartImport gives a running import a new content after the hub has restarted, and returns the operation.
-func (c *Catalog) RestartImport(ctx context.Context, op image.ID, content image.ID) error {
-	return repeat(ctx, func() error {
-		o, orev, img, irev, err := c.runningImport(op)
-		if err != nil {
-			return err
-		}
+// RestartImport gives a running import new contents: when it is its turn, and after the hub has restarted. incoming is empty
+// when the data is stored as it comes, and when it was staged, which stays where it is.
+func (c *Catalog) RestartImport(ctx context.Context, op, content, incoming image.ID) error {
+	return c.editImport(ctx, op, func(o *storev1.Operation, img *storev1.Image) {
+		size := max(img.Content.GetSizeBytes(), img.Incoming.GetSizeBytes())
 		o.Source.ContentId = string(content)
-		img.Content = &storev1.Content{Id: string(content), SizeBytes: img.Content.GetSizeBytes()}
-		return c.records.Commit(ctx,
-			Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev},
-			Write{Key: OperationKey(op), Value: o, Revision: orev})
+		switch {
+		case o.Source.Staged:
+			img.Content = &storev1.Content{Id: string(content)}
+		case incoming != "":
+			img.Incoming = &storev1.Content{Id: string(incoming), SizeBytes: size}
+			img.Content = &storev1.Content{Id: string(content)}
+		default:
+			img.Incoming = nil
+			img.Content = &storev1.Content{Id: string(content), SizeBytes: size}
+		}
 	})
 }
 
-// SetSizeHint records how many bytes a running import will bring, once that is known.
+// SetSizeHint records how many bytes a running import will store, once that is known.
 func (c *Catalog) SetSizeHint(ctx context.Context, op image.ID, size int64) error {
-	return repeat(ctx, func() error {
-		_, _, img, irev, err := c.runningImport(op)
-		if err != nil {
-			return err
+	return c.editImport(ctx, op, func(_ *storev1.Operation, img *storev1.Image) { img.Content.SizeBytes = size })
+}
+
+// SetIncomingHint records how many bytes will come in from the source of a running import whose data is not stored as it
+// comes.
+func (c *Catalog) SetIncomingHint(ctx context.Context, op image.ID, size int64) error {
+	return c.editImport(ctx, op, func(_ *storev1.Operation, img *storev1.Image) {
+		if img.Incoming != nil {
+			img.Incoming.SizeBytes = size
 		}
-		img.Content.SizeBytes = size
-		return c.records.Commit(ctx, Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev})
 	})
 }
 
-// CompleteSource records that all bytes of an import are safely in the staging area; with it a stage is done. Precondition when the operation has
-// been cancelled or the image deleted meanwhile.
-func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, content *storev1.Content) error {
-	return repeat(ctx, func() error {
-		o, orev, img, irev, err := c.runningImport(op)
-		if err != nil {
-			return err
-		}
+// Arrived is what is known when all data of an import has come.
+type Arrived struct {
+	Content    *storev1.Content
+	DiskFormat string             // of the content; empty: as the image says
+	Origin     *storev1.Origin    // nil: the data is stored as it came
+	Signature  *storev1.Signature // nil: there was none
+	// Properties were found in the data. The image gets those that it does not have, as far as its limit allows.
+	Properties map[string]string
+}
+
+// CompleteSource records that all bytes of an import are safely in the staging area; with it a stage is done. Precondition
+// when the operation has been cancelled or the image deleted meanwhile.
+func (c *Catalog) CompleteSource(ctx context.Context, op image.ID, a Arrived) error {
+	return c.editImport(ctx, op, func(o *storev1.Operation, img *storev1.Image) {
 		o.Source.Complete = true
-		img.Content = content
+		img.Content, img.Incoming, img.Origin, img.Signature = a.Content, nil, a.Origin, a.Signature
+		if a.DiskFormat != "" {
+			img.DiskFormat = a.DiskFormat
+		}
+		setProperties(img, o.Source.Properties)
+		c.addProperties(img, a.Properties)
 		img.UpdateTime = c.stamp()
 		if o.Kind == storev1.OperationKind_OPERATION_KIND_STAGE {
 			o.State = storev1.OperationState_OPERATION_STATE_SUCCEEDED
 			o.EndTime = c.stamp()
 		}
+	})
+}
+
+// setProperties sets properties that the operator wants every image to have; they count for no limit.
+func setProperties(img *storev1.Image, properties map[string]string) {
+	if len(properties) > 0 && img.Properties == nil {
+		img.Properties = map[string]string{}
+	}
+	maps.Copy(img.Properties, properties)
+}
+
+// addProperties adds those of the properties that the image does not have, in the order of their names.
+func (c *Catalog) addProperties(img *storev1.Image, properties map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
+		if _, has := img.Properties[key]; !has && (c.limits.Properties <= 0 || len(img.Properties) < c.limits.Properties) {
+			setProperties(img, map[string]string{key: properties[key]})
+		}
+	}
+}
+
+// SetHashes records the digests in hex of a complete content that had none. Precondition when the image has another content
+// now, or none.
+func (c *Catalog) SetHashes(ctx context.Context, id, content image.ID, md5, sha512 string) error {
+	return repeat(ctx, func() error {
+		old, rev, err := c.visibleImage(id)
+		if err != nil {
+			return err
+		}
+		if old.Content.GetId() != string(content) || !old.Content.Complete {
+			return fault.New(fault.Precondition, "CONTENT_CHANGED", "image %s has other data now", id)
+		}
+		img := proto.CloneOf(old)
+		img.Content.Md5, img.Content.Sha512 = md5, sha512
+		img.UpdateTime = c.stamp()
+		return c.records.Commit(ctx, Write{Key: ImageKey(id), Value: img, Revision: rev})
+	})
+}
+
+// editImport changes the records of a running import and its image, which edit gets as copies; it may be called again.
+func (c *Catalog) editImport(ctx context.Context, op image.ID, edit func(*storev1.Operation, *storev1.Image)) error {
+	return repeat(ctx, func() error {
+		o, orev, img, irev, err := c.runningImport(op)
+		if err != nil {
+			return err
+		}
+		edit(o, img)
 		return c.records.Commit(ctx,
 			Write{Key: ImageKey(image.ID(img.Id)), Value: img, Revision: irev},
 			Write{Key: OperationKey(op), Value: o, Revision: orev})
@@ -209,7 +301,7 @@ func (c *Catalog) FailSource(ctx context.Context, op image.ID, cause *storev1.Op
 
 // fetches reports whether the hub gets the data of an import by itself.
 func fetches(o *storev1.Operation) bool {
-	return o.Source.GetUri() != "" || o.Method == "glance-download"
+	return o.Source.GetUri() != "" || o.Source.GetStaged() || o.Method == "glance-download"
 }
 
 // runningImport returns copies of a running import and its image.

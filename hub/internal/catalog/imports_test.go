@@ -94,7 +94,7 @@ func TestImportSource(t *testing.T) {
 	if err := w.SetSizeHint(t.Context(), key, 100); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.RestartImport(t.Context(), key, second); err != nil {
+	if err := w.RestartImport(t.Context(), key, second, ""); err != nil {
 		t.Fatal(err)
 	}
 	img, _ := w.records.Image(id)
@@ -104,14 +104,14 @@ func TestImportSource(t *testing.T) {
 	if !img.PublishTogether {
 		t.Fatal("copies would be published one by one")
 	}
-	if err := w.CompleteSource(t.Context(), key, &storev1.Content{Id: string(second), Complete: true, SizeBytes: 90}); err != nil {
+	if err := w.CompleteSource(t.Context(), key, catalog.Arrived{Content: &storev1.Content{Id: string(second), Complete: true, SizeBytes: 90}}); err != nil {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"complete": w.CompleteSource(t.Context(), key, &storev1.Content{Id: string(second)}),
+		"complete": w.CompleteSource(t.Context(), key, catalog.Arrived{Content: &storev1.Content{Id: string(second)}}),
 		"fail":     w.FailSource(t.Context(), key, &storev1.OperationError{}),
-		"restart":  w.RestartImport(t.Context(), key, image.NewID()),
-		"unknown":  w.CompleteSource(t.Context(), image.NewID(), &storev1.Content{}),
+		"restart":  w.RestartImport(t.Context(), key, image.NewID(), ""),
+		"unknown":  w.CompleteSource(t.Context(), image.NewID(), catalog.Arrived{Content: &storev1.Content{}}),
 	} {
 		t.Log(name)
 		wantFault(t, err, fault.Precondition, "IMPORT_ENDED")
@@ -132,7 +132,7 @@ func TestCancelledImportTakesNoData(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	err = w.CompleteSource(t.Context(), image.ID(op.Id), &storev1.Content{Id: string(content), Complete: true})
+	err = w.CompleteSource(t.Context(), image.ID(op.Id), catalog.Arrived{Content: &storev1.Content{Id: string(content), Complete: true}})
 	wantFault(t, err, fault.Precondition, "IMPORT_ENDED")
 	if err := w.Cancel(t.Context(), image.ID(op.Id)); err != nil {
 		t.Fatalf("a second cancel: %v", err)

@@ -120,6 +120,9 @@ func (c *Catalog) ProjectUsage(project string) Usage {
 		}
 		u.Images++
 		size := img.Content.GetSizeBytes()
+		if img.Staged {
+			u.Staged += img.Incoming.GetSizeBytes()
+		}
 		if img.Status == storev1.ImageStatus_IMAGE_STATUS_UPLOADING {
 			u.Staged += size
 			u.Uploading++

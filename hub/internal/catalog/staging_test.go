@@ -26,7 +26,7 @@ func TestStageThenImport(t *testing.T) {
 	wantFault(t, err, fault.Precondition, "NOT_QUEUED")
 	_, err = w.BeginImport(ctx, staged) // the data is still arriving
 	wantFault(t, err, fault.Precondition, "NOT_STAGED")
-	if err := w.CompleteSource(ctx, image.ID(op.Id), &storev1.Content{Id: string(content), Complete: true, SizeBytes: 5}); err != nil {
+	if err := w.CompleteSource(ctx, image.ID(op.Id), catalog.Arrived{Content: &storev1.Content{Id: string(content), Complete: true, SizeBytes: 5}}); err != nil {
 		t.Fatal(err)
 	}
 	if done, _ := w.records.Operation(image.ID(op.Id)); done.State != storev1.OperationState_OPERATION_STATE_SUCCEEDED {

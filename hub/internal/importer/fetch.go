@@ -158,7 +158,7 @@ func (im *Importer) start(ctx context.Context, op image.ID) (image.ID, *staging.
 	if err != nil {
 		return "", nil, err
 	}
-	err = retry.Do(ctx, begins, func(ctx context.Context) error { return im.Catalog.RestartImport(ctx, op, content) }, nil)
+	err = retry.Do(ctx, begins, func(ctx context.Context) error { return im.Catalog.RestartImport(ctx, op, content, "") }, nil)
 	if err != nil {
 		w.Abort(fault.Public(err))
 		im.Area.Forget(content) // no record has ever named it

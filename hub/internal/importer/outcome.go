@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/retry"
@@ -36,7 +37,7 @@ func (im *Importer) complete(ctx context.Context, s source, content *storev1.Con
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err := retry.Do(ctx, again, func(ctx context.Context) error {
-		return im.Catalog.CompleteSource(ctx, s.op, content)
+		return im.Catalog.CompleteSource(ctx, s.op, catalog.Arrived{Content: content})
 	}, nil)
 	if err == nil || im.recorded(s) {
 		return nil

@@ -32,10 +32,11 @@ type Staging interface {
 
 // imageNeed is what one image means for the staging area.
 type imageNeed struct {
-	content image.ID // empty: none
-	need    staging.Need
-	site    image.SiteID   // where the content can be read; empty: nowhere now
-	offer   *agentv1.Offer // how
+	content  image.ID // empty: none
+	incoming image.ID // content that the first one is being made of; every byte of it is needed
+	need     staging.Need
+	site     image.SiteID   // where the content can be read; empty: nowhere now
+	offer    *agentv1.Offer // how
 }
 
 // needOf derives an image's need from its records and its sites.
@@ -44,7 +45,7 @@ func needOf(a Aggregate, w World) imageNeed {
 	if content == nil || a.Image.Status == storev1.ImageStatus_IMAGE_STATUS_DELETED {
 		return imageNeed{}
 	}
-	n := imageNeed{content: image.ID(content.Id)}
+	n := imageNeed{content: image.ID(content.Id), incoming: image.ID(a.Image.Incoming.GetId())}
 	var source *storev1.Replica
 	// Chunks that the central store has written, and the store that is furthest: the one that counts if central has failed.
 	safe, furthest, central := 0, 0, false
@@ -139,7 +140,7 @@ func (n *Needs) wake() {
 func (n *Needs) set(id image.ID, need imageNeed) {
 	n.mu.Lock()
 	old, had := n.needs[id]
-	same := had && old.content == need.content && old.need == need.need && old.site == need.site && proto.Equal(old.offer, need.offer)
+	same := had && old.content == need.content && old.incoming == need.incoming && old.need == need.need && old.site == need.site && proto.Equal(old.offer, need.offer)
 	if need.content == "" {
 		same = !had
 		delete(n.needs, id)
@@ -194,6 +195,9 @@ func (n *Needs) pass() {
 	for _, id := range slices.Sorted(maps.Keys(n.needs)) {
 		in := n.needs[id]
 		needs[in.content] = in.need
+		if in.incoming != "" {
+			needs[in.incoming] = staging.Need{} // pinned
+		}
 		if in.offer != nil && wanted[in.content] {
 			in.site, in.offer = n.source(in)
 			offers[in.site] = append(offers[in.site], n.offered(in))
@@ -220,6 +224,7 @@ func (n *Needs) forget(before map[image.ID]bool) map[image.ID]bool {
 	named := map[image.ID]bool{}
 	for _, img := range n.records.Images() {
 		named[image.ID(img.GetContent().GetId())] = true
+		named[image.ID(img.GetIncoming().GetId())] = true
 	}
 	seen := map[image.ID]bool{}
 	for _, c := range n.area.Contents() {

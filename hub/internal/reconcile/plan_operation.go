@@ -311,8 +311,9 @@ func (p *planner) planImporting() {
 		p.img.PublishTogether, p.img.Staged = false, false
 		p.img.UpdateTime = catalog.Stamp(p.w.Now)
 	case !importing && active == 0:
-		if p.img.Staged && p.img.Content.GetComplete() { // to be imported again
+		if staged := p.staged(); staged != nil { // to be imported again
 			p.img.Status = storev1.ImageStatus_IMAGE_STATUS_UPLOADING
+			p.img.Content, p.img.Incoming = staged, nil
 			p.img.UpdateTime = catalog.Stamp(p.w.Now)
 		} else {
 			p.empty()
@@ -323,6 +324,18 @@ func (p *planner) planImporting() {
 		}
 		p.endCopies()
 	}
+}
+
+// staged returns the complete content that was staged; nil when there is none.
+func (p *planner) staged() *storev1.Content {
+	c := p.img.Content
+	if p.img.Incoming != nil {
+		c = p.img.Incoming
+	}
+	if p.img.Staged && c.GetComplete() {
+		return c
+	}
+	return nil
 }
 
 // planLost returns an image to queued whose last copy went away with its site. Its data may be brought in again.
@@ -363,6 +376,7 @@ func (p *planner) planUploading() {
 // empty makes the image one without data.
 func (p *planner) empty() {
 	p.img.Status = storev1.ImageStatus_IMAGE_STATUS_QUEUED
-	p.img.Content, p.img.Staged = nil, false
+	p.img.Content, p.img.Incoming, p.img.Staged = nil, nil, false
+	p.img.Origin, p.img.Signature = nil, nil
 	p.img.UpdateTime = catalog.Stamp(p.w.Now)
 }

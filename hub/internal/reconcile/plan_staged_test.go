@@ -116,3 +116,43 @@ func TestStagedDataExpires(t *testing.T) {
 	s.settle()
 	s.wantStatus(t, id, queuedImage)
 }
+
+// Staged data that is being converted is there again when that fails, and as long as it is read no frame of it may go.
+func TestStagedConversionCanBeRetried(t *testing.T) {
+	t.Parallel()
+	s, id := staged(t)
+	before := s.wantStatus(t, id, uploadingImage).Content.Id
+	begin := func() *storev1.Operation {
+		op, err := s.catalog.BeginImport(t.Context(), catalog.Import{
+			Image: id, FromStaged: true, Content: image.NewID(), Target: catalog.Target{Stores: []string{"dcn0"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.plan(id)
+		return op
+	}
+	op := begin()
+	img := s.wantStatus(t, id, importingImage)
+	if n := needOf(Aggregate{Image: img}, World{}); string(n.content) != op.Source.ContentId || string(n.incoming) != before {
+		t.Fatalf("got %+v", n)
+	}
+	if img.Incoming.Id != before || img.Content.Complete || op.Source.Complete {
+		t.Fatalf("got %v, %v", img, op)
+	}
+	if err := s.catalog.FailSource(t.Context(), image.ID(op.Id), &storev1.OperationError{Reason: "IMAGE_DAMAGED"}); err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	img = s.wantStatus(t, id, uploadingImage)
+	if img.Content.Id != before || img.Incoming != nil || !img.Staged {
+		t.Fatalf("got %v", img)
+	}
+	if err := s.arrive(begin()); err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	if img = s.wantStatus(t, id, activeImage); img.Incoming != nil || img.Staged {
+		t.Fatalf("got %v", img)
+	}
+}

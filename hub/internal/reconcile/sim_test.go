@@ -257,9 +257,9 @@ func (s *sim) upload(id image.ID, t catalog.Target) (*storev1.Operation, error) 
 
 // arrive completes the source of an import.
 func (s *sim) arrive(op *storev1.Operation) error {
-	return s.catalog.CompleteSource(context.Background(), image.ID(op.Id), &storev1.Content{
+	return s.catalog.CompleteSource(context.Background(), image.ID(op.Id), catalog.Arrived{Content: &storev1.Content{
 		Id: op.Source.ContentId, Complete: true, SizeBytes: 100, ManifestDigest: []byte{1},
-	})
+	}})
 }
 
 // TestConverges drives random users, sites and faults, then lets everything come to rest and looks at what is left.

@@ -338,8 +338,12 @@ type Image struct {
 	Deactivated bool `protobuf:"varint,27,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
 	// Size of the disk that the data describes in bytes; 0 while unknown. Output only.
 	VirtualSizeBytes int64 `protobuf:"varint,28,opt,name=virtual_size_bytes,json=virtualSizeBytes,proto3" json:"virtual_size_bytes,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How the data came in; absent when it is stored as it came. Output only.
+	Origin *Origin `protobuf:"bytes,29,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Signature that the data had when it came in; absent when it had none. Output only.
+	Signature     *Signature `protobuf:"bytes,30,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
@@ -568,6 +572,185 @@ func (x *Image) GetVirtualSizeBytes() int64 {
 	return 0
 }
 
+func (x *Image) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Image) GetSignature() *Signature {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// Origin describes data that was unpacked or converted on its way in.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format in which the disk came, such as "qcow2".
+	DiskFormat string `protobuf:"bytes,1,opt,name=disk_format,json=diskFormat,proto3" json:"disk_format,omitempty"`
+	// Container format in which it came.
+	ContainerFormat string `protobuf:"bytes,2,opt,name=container_format,json=containerFormat,proto3" json:"container_format,omitempty"`
+	// Compression of the whole: "gzip", "xz", "zstd" or "bzip2"; empty: none.
+	Compression string `protobuf:"bytes,3,opt,name=compression,proto3" json:"compression,omitempty"`
+	// Length in bytes as it came.
+	SizeBytes     int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Origin) GetDiskFormat() string {
+	if x != nil {
+		return x.DiskFormat
+	}
+	return ""
+}
+
+func (x *Origin) GetContainerFormat() string {
+	if x != nil {
+		return x.ContainerFormat
+	}
+	return ""
+}
+
+func (x *Origin) GetCompression() string {
+	if x != nil {
+		return x.Compression
+	}
+	return ""
+}
+
+func (x *Origin) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// Signature is a signature over the data as it came in, which was verified before anything was published. Each copy is
+// compared with the manifest that was made of that data.
+type Signature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash method, such as "SHA-256".
+	HashMethod string `protobuf:"bytes,1,opt,name=hash_method,json=hashMethod,proto3" json:"hash_method,omitempty"`
+	// Key type, such as "RSA-PSS".
+	KeyType string `protobuf:"bytes,2,opt,name=key_type,json=keyType,proto3" json:"key_type,omitempty"`
+	// UUID under which the certificate was found.
+	CertificateId string `protobuf:"bytes,3,opt,name=certificate_id,json=certificateId,proto3" json:"certificate_id,omitempty"`
+	// SHA-256 of the certificate in hex.
+	CertificateSha256 string `protobuf:"bytes,4,opt,name=certificate_sha256,json=certificateSha256,proto3" json:"certificate_sha256,omitempty"`
+	// Whom the certificate names.
+	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
+	// When the signature was verified.
+	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Signature) GetHashMethod() string {
+	if x != nil {
+		return x.HashMethod
+	}
+	return ""
+}
+
+func (x *Signature) GetKeyType() string {
+	if x != nil {
+		return x.KeyType
+	}
+	return ""
+}
+
+func (x *Signature) GetCertificateId() string {
+	if x != nil {
+		return x.CertificateId
+	}
+	return ""
+}
+
+func (x *Signature) GetCertificateSha256() string {
+	if x != nil {
+		return x.CertificateSha256
+	}
+	return ""
+}
+
+func (x *Signature) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Signature) GetVerifyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VerifyTime
+	}
+	return nil
+}
+
 // Location is the place of one copy, in the form Nova and Cinder clone from.
 type Location struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -581,7 +764,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +776,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_image_proto_msgTypes[2]
+	mi := &file_atoll_hub_v1_image_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +789,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{2}
+	return file_atoll_hub_v1_image_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Location) GetUrl() string {
@@ -635,7 +818,7 @@ const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xd0\b\n" +
+	"updateTime\"\xb5\t\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
@@ -676,10 +859,28 @@ const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"\n" +
 	"min_ram_mb\x18\x1a \x01(\x05R\bminRamMb\x12 \n" +
 	"\vdeactivated\x18\x1b \x01(\bR\vdeactivated\x12,\n" +
-	"\x12virtual_size_bytes\x18\x1c \x01(\x03R\x10virtualSizeBytes\x1a=\n" +
+	"\x12virtual_size_bytes\x18\x1c \x01(\x03R\x10virtualSizeBytes\x12,\n" +
+	"\x06origin\x18\x1d \x01(\v2\x14.atoll.hub.v1.OriginR\x06origin\x125\n" +
+	"\tsignature\x18\x1e \x01(\v2\x17.atoll.hub.v1.SignatureR\tsignature\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"2\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
+	"\x06Origin\x12\x1f\n" +
+	"\vdisk_format\x18\x01 \x01(\tR\n" +
+	"diskFormat\x12)\n" +
+	"\x10container_format\x18\x02 \x01(\tR\x0fcontainerFormat\x12 \n" +
+	"\vcompression\x18\x03 \x01(\tR\vcompression\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xf4\x01\n" +
+	"\tSignature\x12\x1f\n" +
+	"\vhash_method\x18\x01 \x01(\tR\n" +
+	"hashMethod\x12\x19\n" +
+	"\bkey_type\x18\x02 \x01(\tR\akeyType\x12%\n" +
+	"\x0ecertificate_id\x18\x03 \x01(\tR\rcertificateId\x12-\n" +
+	"\x12certificate_sha256\x18\x04 \x01(\tR\x11certificateSha256\x12\x18\n" +
+	"\asubject\x18\x05 \x01(\tR\asubject\x12;\n" +
+	"\vverify_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"verifyTime\"2\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store*\xb6\x01\n" +
@@ -718,32 +919,37 @@ func file_atoll_hub_v1_image_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_hub_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_atoll_hub_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_atoll_hub_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_atoll_hub_v1_image_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.hub.v1.ImageStatus
 	(Visibility)(0),               // 1: atoll.hub.v1.Visibility
 	(MemberStatus)(0),             // 2: atoll.hub.v1.MemberStatus
 	(*Member)(nil),                // 3: atoll.hub.v1.Member
 	(*Image)(nil),                 // 4: atoll.hub.v1.Image
-	(*Location)(nil),              // 5: atoll.hub.v1.Location
-	nil,                           // 6: atoll.hub.v1.Image.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Origin)(nil),                // 5: atoll.hub.v1.Origin
+	(*Signature)(nil),             // 6: atoll.hub.v1.Signature
+	(*Location)(nil),              // 7: atoll.hub.v1.Location
+	nil,                           // 8: atoll.hub.v1.Image.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_atoll_hub_v1_image_proto_depIdxs = []int32{
-	2, // 0: atoll.hub.v1.Member.status:type_name -> atoll.hub.v1.MemberStatus
-	7, // 1: atoll.hub.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	7, // 2: atoll.hub.v1.Member.update_time:type_name -> google.protobuf.Timestamp
-	0, // 3: atoll.hub.v1.Image.status:type_name -> atoll.hub.v1.ImageStatus
-	7, // 4: atoll.hub.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	7, // 5: atoll.hub.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	5, // 6: atoll.hub.v1.Image.locations:type_name -> atoll.hub.v1.Location
-	6, // 7: atoll.hub.v1.Image.properties:type_name -> atoll.hub.v1.Image.PropertiesEntry
-	1, // 8: atoll.hub.v1.Image.visibility:type_name -> atoll.hub.v1.Visibility
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: atoll.hub.v1.Member.status:type_name -> atoll.hub.v1.MemberStatus
+	9,  // 1: atoll.hub.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: atoll.hub.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: atoll.hub.v1.Image.status:type_name -> atoll.hub.v1.ImageStatus
+	9,  // 4: atoll.hub.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: atoll.hub.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	7,  // 6: atoll.hub.v1.Image.locations:type_name -> atoll.hub.v1.Location
+	8,  // 7: atoll.hub.v1.Image.properties:type_name -> atoll.hub.v1.Image.PropertiesEntry
+	1,  // 8: atoll.hub.v1.Image.visibility:type_name -> atoll.hub.v1.Visibility
+	5,  // 9: atoll.hub.v1.Image.origin:type_name -> atoll.hub.v1.Origin
+	6,  // 10: atoll.hub.v1.Image.signature:type_name -> atoll.hub.v1.Signature
+	9,  // 11: atoll.hub.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_image_proto_init() }
@@ -757,7 +963,7 @@ func file_atoll_hub_v1_image_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_image_proto_rawDesc), len(file_atoll_hub_v1_image_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -708,7 +708,9 @@ type ImportImageRequest struct {
 	Staged bool `protobuf:"varint,4,opt,name=staged,proto3" json:"staged,omitempty"`
 	// What the data must hash to, as "sha256:" or "sha512:" and hex digits. Other data fails the import and leaves nothing
 	// behind. Optional; not with staged.
-	Checksum      string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Store the data as it comes: neither unpack nor convert it. Only raw disks can be booted copy-on-write from RBD.
+	KeepFormat    bool `protobuf:"varint,6,opt,name=keep_format,json=keepFormat,proto3" json:"keep_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -776,6 +778,13 @@ func (x *ImportImageRequest) GetChecksum() string {
 		return x.Checksum
 	}
 	return ""
+}
+
+func (x *ImportImageRequest) GetKeepFormat() bool {
+	if x != nil {
+		return x.KeepFormat
+	}
+	return false
 }
 
 // ImportImageResponse is the answer of ImportImage.
@@ -919,7 +928,9 @@ type UploadHeader struct {
 	// Number of bytes that follow; 0 means unknown. A different number of bytes fails the upload.
 	SizeBytes int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// Stores to fill.
-	Target        *StoreSelection `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	Target *StoreSelection `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// Store the data as it comes: neither unpack nor convert it. Only raw disks can be booted copy-on-write from RBD.
+	KeepFormat    bool `protobuf:"varint,4,opt,name=keep_format,json=keepFormat,proto3" json:"keep_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -973,6 +984,13 @@ func (x *UploadHeader) GetTarget() *StoreSelection {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *UploadHeader) GetKeepFormat() bool {
+	if x != nil {
+		return x.KeepFormat
+	}
+	return false
 }
 
 // UploadImageResponse is the answer of UploadImage.
@@ -2198,24 +2216,28 @@ const file_atoll_hub_v1_image_service_proto_rawDesc = "" +
 	"\x12DeleteImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"L\n" +
 	"\x13DeleteImageResponse\x125\n" +
-	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"\xa0\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"\xc1\x01\n" +
 	"\x12ImportImageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\x124\n" +
 	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\x12\x16\n" +
 	"\x06staged\x18\x04 \x01(\bR\x06staged\x12\x1a\n" +
-	"\bchecksum\x18\x05 \x01(\tR\bchecksum\"L\n" +
+	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x1f\n" +
+	"\vkeep_format\x18\x06 \x01(\bR\n" +
+	"keepFormat\"L\n" +
 	"\x13ImportImageResponse\x125\n" +
 	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"h\n" +
 	"\x12UploadImageRequest\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1a.atoll.hub.v1.UploadHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
-	"\x04part\"s\n" +
+	"\x04part\"\x94\x01\n" +
 	"\fUploadHeader\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x124\n" +
-	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\"L\n" +
+	"\x06target\x18\x03 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\x12\x1f\n" +
+	"\vkeep_format\x18\x04 \x01(\bR\n" +
+	"keepFormat\"L\n" +
 	"\x13UploadImageResponse\x125\n" +
 	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"f\n" +
 	"\x11StageImageRequest\x123\n" +

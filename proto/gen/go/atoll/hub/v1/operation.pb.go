@@ -156,6 +156,67 @@ func (OperationState) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_hub_v1_operation_proto_rawDescGZIP(), []int{1}
 }
 
+// ImportPhase is what the hub does with the data of an import.
+type ImportPhase int32
+
+const (
+	// Nothing (any more).
+	ImportPhase_IMPORT_PHASE_UNSPECIFIED ImportPhase = 0
+	// Waits for its turn.
+	ImportPhase_IMPORT_PHASE_QUEUED ImportPhase = 1
+	// The data comes in, and is stored as it comes.
+	ImportPhase_IMPORT_PHASE_RECEIVING ImportPhase = 2
+	// The data comes in and the disk in it is read at the same time.
+	ImportPhase_IMPORT_PHASE_CONVERTING_WHILE_RECEIVING ImportPhase = 3
+	// All data has come; the disk in it is being read.
+	ImportPhase_IMPORT_PHASE_CONVERTING ImportPhase = 4
+)
+
+// Enum value maps for ImportPhase.
+var (
+	ImportPhase_name = map[int32]string{
+		0: "IMPORT_PHASE_UNSPECIFIED",
+		1: "IMPORT_PHASE_QUEUED",
+		2: "IMPORT_PHASE_RECEIVING",
+		3: "IMPORT_PHASE_CONVERTING_WHILE_RECEIVING",
+		4: "IMPORT_PHASE_CONVERTING",
+	}
+	ImportPhase_value = map[string]int32{
+		"IMPORT_PHASE_UNSPECIFIED":                0,
+		"IMPORT_PHASE_QUEUED":                     1,
+		"IMPORT_PHASE_RECEIVING":                  2,
+		"IMPORT_PHASE_CONVERTING_WHILE_RECEIVING": 3,
+		"IMPORT_PHASE_CONVERTING":                 4,
+	}
+)
+
+func (x ImportPhase) Enum() *ImportPhase {
+	p := new(ImportPhase)
+	*p = x
+	return p
+}
+
+func (x ImportPhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ImportPhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_hub_v1_operation_proto_enumTypes[2].Descriptor()
+}
+
+func (ImportPhase) Type() protoreflect.EnumType {
+	return &file_atoll_hub_v1_operation_proto_enumTypes[2]
+}
+
+func (x ImportPhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ImportPhase.Descriptor instead.
+func (ImportPhase) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_operation_proto_rawDescGZIP(), []int{2}
+}
+
 // Operation is one long-running request. It is kept for 30 days after it is done.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -188,9 +249,17 @@ type Operation struct {
 	// Project of that user.
 	ProjectId string `protobuf:"bytes,14,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	// Id of the request that asked for it.
-	RequestId     string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What the hub does with the data; unspecified when all of it has come, and for other operations than imports.
+	ImportPhase ImportPhase `protobuf:"varint,16,opt,name=import_phase,json=importPhase,proto3,enum=atoll.hub.v1.ImportPhase" json:"import_phase,omitempty"`
+	// Bytes that came in per second during the last seconds.
+	SourceBytesPerSecond int64 `protobuf:"varint,17,opt,name=source_bytes_per_second,json=sourceBytesPerSecond,proto3" json:"source_bytes_per_second,omitempty"`
+	// Bytes of the disk that the hub has made of the data; 0 when it is stored as it comes.
+	DiskBytesDone int64 `protobuf:"varint,18,opt,name=disk_bytes_done,json=diskBytesDone,proto3" json:"disk_bytes_done,omitempty"`
+	// Bytes of the whole disk; 0 while unknown.
+	DiskBytesTotal int64 `protobuf:"varint,19,opt,name=disk_bytes_total,json=diskBytesTotal,proto3" json:"disk_bytes_total,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Operation) Reset() {
@@ -326,6 +395,34 @@ func (x *Operation) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *Operation) GetImportPhase() ImportPhase {
+	if x != nil {
+		return x.ImportPhase
+	}
+	return ImportPhase_IMPORT_PHASE_UNSPECIFIED
+}
+
+func (x *Operation) GetSourceBytesPerSecond() int64 {
+	if x != nil {
+		return x.SourceBytesPerSecond
+	}
+	return 0
+}
+
+func (x *Operation) GetDiskBytesDone() int64 {
+	if x != nil {
+		return x.DiskBytesDone
+	}
+	return 0
+}
+
+func (x *Operation) GetDiskBytesTotal() int64 {
+	if x != nil {
+		return x.DiskBytesTotal
+	}
+	return 0
 }
 
 // StoreResult is the part of an operation in one store.
@@ -469,7 +566,7 @@ var File_atoll_hub_v1_operation_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x1catoll/hub/v1/operation.proto\x12\fatoll.hub.v1\x1a\x1aatoll/hub/v1/replica.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x04\n" +
+	"\x1catoll/hub/v1/operation.proto\x12\fatoll.hub.v1\x1a\x1aatoll/hub/v1/replica.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x06\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1b.atoll.hub.v1.OperationKindR\x04kind\x12\x19\n" +
@@ -489,7 +586,11 @@ const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x0e \x01(\tR\tprojectId\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x0f \x01(\tR\trequestId\"\xc1\x01\n" +
+	"request_id\x18\x0f \x01(\tR\trequestId\x12<\n" +
+	"\fimport_phase\x18\x10 \x01(\x0e2\x19.atoll.hub.v1.ImportPhaseR\vimportPhase\x125\n" +
+	"\x17source_bytes_per_second\x18\x11 \x01(\x03R\x14sourceBytesPerSecond\x12&\n" +
+	"\x0fdisk_bytes_done\x18\x12 \x01(\x03R\rdiskBytesDone\x12(\n" +
+	"\x10disk_bytes_total\x18\x13 \x01(\x03R\x0ediskBytesTotal\"\xc1\x01\n" +
 	"\vStoreResult\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.atoll.hub.v1.OperationStateR\x05state\x12/\n" +
@@ -513,7 +614,13 @@ const file_atoll_hub_v1_operation_proto_rawDesc = "" +
 	"\x17OPERATION_STATE_RUNNING\x10\x01\x12\x1d\n" +
 	"\x19OPERATION_STATE_SUCCEEDED\x10\x02\x12\x1a\n" +
 	"\x16OPERATION_STATE_FAILED\x10\x03\x12\x1d\n" +
-	"\x19OPERATION_STATE_CANCELLED\x10\x04B\xb0\x01\n" +
+	"\x19OPERATION_STATE_CANCELLED\x10\x04*\xaa\x01\n" +
+	"\vImportPhase\x12\x1c\n" +
+	"\x18IMPORT_PHASE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13IMPORT_PHASE_QUEUED\x10\x01\x12\x1a\n" +
+	"\x16IMPORT_PHASE_RECEIVING\x10\x02\x12+\n" +
+	"'IMPORT_PHASE_CONVERTING_WHILE_RECEIVING\x10\x03\x12\x1b\n" +
+	"\x17IMPORT_PHASE_CONVERTING\x10\x04B\xb0\x01\n" +
 	"\x10com.atoll.hub.v1B\x0eOperationProtoP\x01Z:github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1;hubv1\xa2\x02\x03AHX\xaa\x02\fAtoll.Hub.V1\xca\x02\fAtoll\\Hub\\V1\xe2\x02\x18Atoll\\Hub\\V1\\GPBMetadata\xea\x02\x0eAtoll::Hub::V1b\x06proto3"
 
 var (
@@ -528,32 +635,34 @@ func file_atoll_hub_v1_operation_proto_rawDescGZIP() []byte {
 	return file_atoll_hub_v1_operation_proto_rawDescData
 }
 
-var file_atoll_hub_v1_operation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_atoll_hub_v1_operation_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_atoll_hub_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_atoll_hub_v1_operation_proto_goTypes = []any{
 	(OperationKind)(0),            // 0: atoll.hub.v1.OperationKind
 	(OperationState)(0),           // 1: atoll.hub.v1.OperationState
-	(*Operation)(nil),             // 2: atoll.hub.v1.Operation
-	(*StoreResult)(nil),           // 3: atoll.hub.v1.StoreResult
-	(*OperationError)(nil),        // 4: atoll.hub.v1.OperationError
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*Replica)(nil),               // 6: atoll.hub.v1.Replica
+	(ImportPhase)(0),              // 2: atoll.hub.v1.ImportPhase
+	(*Operation)(nil),             // 3: atoll.hub.v1.Operation
+	(*StoreResult)(nil),           // 4: atoll.hub.v1.StoreResult
+	(*OperationError)(nil),        // 5: atoll.hub.v1.OperationError
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Replica)(nil),               // 7: atoll.hub.v1.Replica
 }
 var file_atoll_hub_v1_operation_proto_depIdxs = []int32{
-	0, // 0: atoll.hub.v1.Operation.kind:type_name -> atoll.hub.v1.OperationKind
-	1, // 1: atoll.hub.v1.Operation.state:type_name -> atoll.hub.v1.OperationState
-	5, // 2: atoll.hub.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	5, // 3: atoll.hub.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	3, // 4: atoll.hub.v1.Operation.stores:type_name -> atoll.hub.v1.StoreResult
-	4, // 5: atoll.hub.v1.Operation.error:type_name -> atoll.hub.v1.OperationError
-	1, // 6: atoll.hub.v1.StoreResult.state:type_name -> atoll.hub.v1.OperationState
-	6, // 7: atoll.hub.v1.StoreResult.replica:type_name -> atoll.hub.v1.Replica
-	4, // 8: atoll.hub.v1.StoreResult.error:type_name -> atoll.hub.v1.OperationError
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: atoll.hub.v1.Operation.kind:type_name -> atoll.hub.v1.OperationKind
+	1,  // 1: atoll.hub.v1.Operation.state:type_name -> atoll.hub.v1.OperationState
+	6,  // 2: atoll.hub.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: atoll.hub.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 4: atoll.hub.v1.Operation.stores:type_name -> atoll.hub.v1.StoreResult
+	5,  // 5: atoll.hub.v1.Operation.error:type_name -> atoll.hub.v1.OperationError
+	2,  // 6: atoll.hub.v1.Operation.import_phase:type_name -> atoll.hub.v1.ImportPhase
+	1,  // 7: atoll.hub.v1.StoreResult.state:type_name -> atoll.hub.v1.OperationState
+	7,  // 8: atoll.hub.v1.StoreResult.replica:type_name -> atoll.hub.v1.Replica
+	5,  // 9: atoll.hub.v1.StoreResult.error:type_name -> atoll.hub.v1.OperationError
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_operation_proto_init() }
@@ -567,7 +676,7 @@ func file_atoll_hub_v1_operation_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_operation_proto_rawDesc), len(file_atoll_hub_v1_operation_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -584,7 +584,14 @@ type Image struct {
 	// Whether an administrator has forbidden to read the data. The copies stay.
 	Deactivated bool `protobuf:"varint,21,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
 	// Whether the content was staged before it is imported: a failed import leaves it there for the next one.
-	Staged        bool `protobuf:"varint,22,opt,name=staged,proto3" json:"staged,omitempty"`
+	Staged bool `protobuf:"varint,22,opt,name=staged,proto3" json:"staged,omitempty"`
+	// Data that the content is being made from: a disk in another format, or staged data that is being unpacked. Absent when
+	// the content is stored as it comes, and when it is complete.
+	Incoming *Content `protobuf:"bytes,23,opt,name=incoming,proto3" json:"incoming,omitempty"`
+	// How the data came; absent when it is stored as it came.
+	Origin *Origin `protobuf:"bytes,24,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Signature that the data had when it came in; absent when it had none.
+	Signature     *Signature `protobuf:"bytes,25,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -773,6 +780,191 @@ func (x *Image) GetStaged() bool {
 	return false
 }
 
+func (x *Image) GetIncoming() *Content {
+	if x != nil {
+		return x.Incoming
+	}
+	return nil
+}
+
+func (x *Image) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Image) GetSignature() *Signature {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// Origin describes data that was changed on its way in.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Format in which the disk came.
+	DiskFormat string `protobuf:"bytes,1,opt,name=disk_format,json=diskFormat,proto3" json:"disk_format,omitempty"`
+	// Container format in which it came.
+	ContainerFormat string `protobuf:"bytes,2,opt,name=container_format,json=containerFormat,proto3" json:"container_format,omitempty"`
+	// Compression of the whole: "gzip", "xz", "zstd" or "bzip2"; empty: none.
+	Compression string `protobuf:"bytes,3,opt,name=compression,proto3" json:"compression,omitempty"`
+	// Length in bytes as it came.
+	SizeBytes     int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Origin) GetDiskFormat() string {
+	if x != nil {
+		return x.DiskFormat
+	}
+	return ""
+}
+
+func (x *Origin) GetContainerFormat() string {
+	if x != nil {
+		return x.ContainerFormat
+	}
+	return ""
+}
+
+func (x *Origin) GetCompression() string {
+	if x != nil {
+		return x.Compression
+	}
+	return ""
+}
+
+func (x *Origin) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// Signature is a signature that was verified when the data came in.
+type Signature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash method, such as "SHA-256".
+	HashMethod string `protobuf:"bytes,1,opt,name=hash_method,json=hashMethod,proto3" json:"hash_method,omitempty"`
+	// Key type, such as "RSA-PSS".
+	KeyType string `protobuf:"bytes,2,opt,name=key_type,json=keyType,proto3" json:"key_type,omitempty"`
+	// UUID under which the certificate was found.
+	CertificateId string `protobuf:"bytes,3,opt,name=certificate_id,json=certificateId,proto3" json:"certificate_id,omitempty"`
+	// SHA-256 of the certificate.
+	CertificateSha256 []byte `protobuf:"bytes,4,opt,name=certificate_sha256,json=certificateSha256,proto3" json:"certificate_sha256,omitempty"`
+	// Whom the certificate names.
+	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
+	// When the signature was verified.
+	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Signature) GetHashMethod() string {
+	if x != nil {
+		return x.HashMethod
+	}
+	return ""
+}
+
+func (x *Signature) GetKeyType() string {
+	if x != nil {
+		return x.KeyType
+	}
+	return ""
+}
+
+func (x *Signature) GetCertificateId() string {
+	if x != nil {
+		return x.CertificateId
+	}
+	return ""
+}
+
+func (x *Signature) GetCertificateSha256() []byte {
+	if x != nil {
+		return x.CertificateSha256
+	}
+	return nil
+}
+
+func (x *Signature) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Signature) GetVerifyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VerifyTime
+	}
+	return nil
+}
+
 // Content describes the bytes of an image.
 type Content struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -800,7 +992,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1004,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[2]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1017,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{2}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Content) GetId() string {
@@ -944,7 +1136,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1148,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[3]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1161,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{3}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Replica) GetImageId() string {
@@ -1153,7 +1345,7 @@ type Site struct {
 
 func (x *Site) Reset() {
 	*x = Site{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1357,7 @@ func (x *Site) String() string {
 func (*Site) ProtoMessage() {}
 
 func (x *Site) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[4]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1370,7 @@ func (x *Site) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Site.ProtoReflect.Descriptor instead.
 func (*Site) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Site) GetId() string {
@@ -1259,7 +1451,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1463,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[5]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1476,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Certificate) GetSerial() string {
@@ -1327,7 +1519,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1531,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[6]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1544,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Store) GetId() string {
@@ -1431,7 +1623,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1635,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1648,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Operation) GetId() string {
@@ -1586,7 +1778,7 @@ type Requester struct {
 
 func (x *Requester) Reset() {
 	*x = Requester{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1790,7 @@ func (x *Requester) String() string {
 func (*Requester) ProtoMessage() {}
 
 func (x *Requester) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1803,7 @@ func (x *Requester) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requester.ProtoReflect.Descriptor instead.
 func (*Requester) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Requester) GetUserId() string {
@@ -1648,7 +1840,7 @@ type Expected struct {
 
 func (x *Expected) Reset() {
 	*x = Expected{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1852,7 @@ func (x *Expected) String() string {
 func (*Expected) ProtoMessage() {}
 
 func (x *Expected) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1865,7 @@ func (x *Expected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expected.ProtoReflect.Descriptor instead.
 func (*Expected) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Expected) GetHashAlgo() string {
@@ -1709,7 +1901,7 @@ type OperationStore struct {
 
 func (x *OperationStore) Reset() {
 	*x = OperationStore{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1913,7 @@ func (x *OperationStore) String() string {
 func (*OperationStore) ProtoMessage() {}
 
 func (x *OperationStore) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1926,7 @@ func (x *OperationStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationStore.ProtoReflect.Descriptor instead.
 func (*OperationStore) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OperationStore) GetStoreId() string {
@@ -1787,7 +1979,7 @@ type OperationError struct {
 
 func (x *OperationError) Reset() {
 	*x = OperationError{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1991,7 @@ func (x *OperationError) String() string {
 func (*OperationError) ProtoMessage() {}
 
 func (x *OperationError) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2004,7 @@ func (x *OperationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationError.ProtoReflect.Descriptor instead.
 func (*OperationError) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OperationError) GetCode() int32 {
@@ -1850,14 +2042,20 @@ type Source struct {
 	// What the bytes must hash to, as "sha256:" or "sha512:" and hex; empty: nothing was said.
 	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	// Whether the URL had parts that may be secret (user, password, query). They are not kept, so uri is not the whole URL.
-	Secret        bool `protobuf:"varint,6,opt,name=secret,proto3" json:"secret,omitempty"`
+	Secret bool `protobuf:"varint,6,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Whether the data is stored as it comes: neither unpacked nor converted.
+	KeepFormat bool `protobuf:"varint,7,opt,name=keep_format,json=keepFormat,proto3" json:"keep_format,omitempty"`
+	// Properties that the image gets when all data has come.
+	Properties map[string]string `protobuf:"bytes,8,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether the data was staged before; a content that is made from it needs no other source.
+	Staged        bool `protobuf:"varint,9,opt,name=staged,proto3" json:"staged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2067,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2080,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Source) GetUri() string {
@@ -1927,6 +2125,27 @@ func (x *Source) GetSecret() bool {
 	return false
 }
 
+func (x *Source) GetKeepFormat() bool {
+	if x != nil {
+		return x.KeepFormat
+	}
+	return false
+}
+
+func (x *Source) GetProperties() map[string]string {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+func (x *Source) GetStaged() bool {
+	if x != nil {
+		return x.Staged
+	}
+	return false
+}
+
 var File_atoll_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_atoll_store_v1_store_proto_rawDesc = "" +
@@ -1939,7 +2158,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xc4\a\n" +
+	"updateTime\"\xe2\b\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
@@ -1971,10 +2190,29 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"min_ram_mb\x18\x13 \x01(\x05R\bminRamMb\x120\n" +
 	"\amembers\x18\x14 \x03(\v2\x16.atoll.store.v1.MemberR\amembers\x12 \n" +
 	"\vdeactivated\x18\x15 \x01(\bR\vdeactivated\x12\x16\n" +
-	"\x06staged\x18\x16 \x01(\bR\x06staged\x1a=\n" +
+	"\x06staged\x18\x16 \x01(\bR\x06staged\x123\n" +
+	"\bincoming\x18\x17 \x01(\v2\x17.atoll.store.v1.ContentR\bincoming\x12.\n" +
+	"\x06origin\x18\x18 \x01(\v2\x16.atoll.store.v1.OriginR\x06origin\x127\n" +
+	"\tsignature\x18\x19 \x01(\v2\x19.atoll.store.v1.SignatureR\tsignature\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x95\x01\n" +
+	"\x06Origin\x12\x1f\n" +
+	"\vdisk_format\x18\x01 \x01(\tR\n" +
+	"diskFormat\x12)\n" +
+	"\x10container_format\x18\x02 \x01(\tR\x0fcontainerFormat\x12 \n" +
+	"\vcompression\x18\x03 \x01(\tR\vcompression\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xf4\x01\n" +
+	"\tSignature\x12\x1f\n" +
+	"\vhash_method\x18\x01 \x01(\tR\n" +
+	"hashMethod\x12\x19\n" +
+	"\bkey_type\x18\x02 \x01(\tR\akeyType\x12%\n" +
+	"\x0ecertificate_id\x18\x03 \x01(\tR\rcertificateId\x12-\n" +
+	"\x12certificate_sha256\x18\x04 \x01(\fR\x11certificateSha256\x12\x18\n" +
+	"\asubject\x18\x05 \x01(\tR\asubject\x12;\n" +
+	"\vverify_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"verifyTime\"\x97\x02\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
@@ -2077,7 +2315,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0eOperationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xa1\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xe1\x02\n" +
 	"\x06Source\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
@@ -2085,7 +2323,16 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"content_id\x18\x03 \x01(\tR\tcontentId\x12\x16\n" +
 	"\x06direct\x18\x04 \x01(\bR\x06direct\x12\x1a\n" +
 	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x16\n" +
-	"\x06secret\x18\x06 \x01(\bR\x06secret*\xca\x01\n" +
+	"\x06secret\x18\x06 \x01(\bR\x06secret\x12\x1f\n" +
+	"\vkeep_format\x18\a \x01(\bR\n" +
+	"keepFormat\x12F\n" +
+	"\n" +
+	"properties\x18\b \x03(\v2&.atoll.store.v1.Source.PropertiesEntryR\n" +
+	"properties\x12\x16\n" +
+	"\x06staged\x18\t \x01(\bR\x06staged\x1a=\n" +
+	"\x0fPropertiesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xca\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
@@ -2149,7 +2396,7 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
 	(Visibility)(0),               // 1: atoll.store.v1.Visibility
@@ -2160,61 +2407,69 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(OperationState)(0),           // 6: atoll.store.v1.OperationState
 	(*Member)(nil),                // 7: atoll.store.v1.Member
 	(*Image)(nil),                 // 8: atoll.store.v1.Image
-	(*Content)(nil),               // 9: atoll.store.v1.Content
-	(*Replica)(nil),               // 10: atoll.store.v1.Replica
-	(*Site)(nil),                  // 11: atoll.store.v1.Site
-	(*Certificate)(nil),           // 12: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 13: atoll.store.v1.Store
-	(*Operation)(nil),             // 14: atoll.store.v1.Operation
-	(*Requester)(nil),             // 15: atoll.store.v1.Requester
-	(*Expected)(nil),              // 16: atoll.store.v1.Expected
-	(*OperationStore)(nil),        // 17: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 18: atoll.store.v1.OperationError
-	(*Source)(nil),                // 19: atoll.store.v1.Source
-	nil,                           // 20: atoll.store.v1.Image.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*Origin)(nil),                // 9: atoll.store.v1.Origin
+	(*Signature)(nil),             // 10: atoll.store.v1.Signature
+	(*Content)(nil),               // 11: atoll.store.v1.Content
+	(*Replica)(nil),               // 12: atoll.store.v1.Replica
+	(*Site)(nil),                  // 13: atoll.store.v1.Site
+	(*Certificate)(nil),           // 14: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 15: atoll.store.v1.Store
+	(*Operation)(nil),             // 16: atoll.store.v1.Operation
+	(*Requester)(nil),             // 17: atoll.store.v1.Requester
+	(*Expected)(nil),              // 18: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 19: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 20: atoll.store.v1.OperationError
+	(*Source)(nil),                // 21: atoll.store.v1.Source
+	nil,                           // 22: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 23: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	21, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	21, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	24, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	24, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	21, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	21, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	20, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
-	9,  // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
+	24, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	24, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	22, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	11, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
 	7,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
-	3,  // 11: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
-	4,  // 12: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
-	3,  // 13: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	21, // 14: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	21, // 15: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	21, // 16: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	21, // 17: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	21, // 18: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	21, // 19: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	12, // 20: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	21, // 21: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	21, // 22: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 23: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	6,  // 24: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	21, // 25: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	21, // 26: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	17, // 27: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	18, // 28: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	19, // 29: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	6,  // 30: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	15, // 31: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	16, // 32: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	6,  // 33: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	18, // 34: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	11, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
+	9,  // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
+	10, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
+	24, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
+	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
+	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
+	24, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	24, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	24, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	24, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	24, // 22: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	24, // 23: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	14, // 24: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	24, // 25: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	24, // 26: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 27: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	6,  // 28: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	24, // 29: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	24, // 30: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	19, // 31: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	20, // 32: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	21, // 33: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	6,  // 34: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	17, // 35: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	18, // 36: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 37: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	20, // 38: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	23, // 39: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2228,7 +2483,7 @@ func file_atoll_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
