@@ -29,7 +29,7 @@ type Facts struct {
 	Subject     string    // whom the certificate names, such as "CN=builder,O=Example"
 	NotAfter    time.Time // until when the certificate is valid
 	Verified    time.Time // when the signature was verified
-	// Chained reports whether the certificate leads to a root that the operator trusts. It does not only where the operator
-	// allows that.
-	Chained bool
+	// Trusted reports whether the operator vouches for the certificate: it leads to a root of the trust directory, or is in
+	// that directory itself. Others are only accepted where the operator says so.
+	Trusted bool
 }
