@@ -130,7 +130,7 @@ func (s *service) serve(e *exchange, r *http.Request) error {
 			return Status(&later{error: err, seconds: strconv.Itoa(max(int(wait.Seconds()), 1))}, http.StatusTooManyRequests)
 		}
 	}
-	return s.route(e, r.WithContext(auth.With(r.Context(), &caller)), a.segments)
+	return s.route(e, r.WithContext(auth.WithToken(auth.With(r.Context(), &caller), r.Header.Get("X-Auth-Token"))), a.segments)
 }
 
 // authenticate asks who makes the request.

@@ -129,8 +129,9 @@ func TestAuthentication(t *testing.T) {
 func TestCallerInContext(t *testing.T) {
 	b := newBench(t)
 	var seen []auth.Caller
+	var tokens []string
 	b.router.Handle(http.MethodGet, "/v2/me", func(w http.ResponseWriter, r *http.Request) error {
-		seen = append(seen, *auth.From(r.Context()))
+		seen, tokens = append(seen, *auth.From(r.Context())), append(tokens, auth.TokenFrom(r.Context()))
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	})
@@ -140,6 +141,9 @@ func TestCallerInContext(t *testing.T) {
 	b.get("/v2/me", "edge", "X-Service-Token", "nova").want(204)
 	if seen[0].RequestID != "req-1" || seen[0].Site != "" || seen[1].Site != "dcn0" || seen[2].Site != "dcn7" || len(seen[2].ServiceRoles) != 1 {
 		t.Errorf("%+v", seen)
+	}
+	if !slices.Equal(tokens, []string{"alpha", "edge", "edge"}) {
+		t.Errorf("tokens %q", tokens)
 	}
 	if b.tokens.callers["edge"].Site != "dcn7" {
 		t.Error("the shared caller was changed")

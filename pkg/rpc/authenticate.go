@@ -31,8 +31,8 @@ type Authentication struct {
 	Limit func(*auth.Caller) error
 }
 
-// Unary puts the caller into the context of the handler, for auth.From. Calls of a token that the verifier refuses end with
-// its error. Health and reflection are open to everybody.
+// Unary puts the caller and the token into the context of the handler, for auth.From and auth.TokenFrom. Calls of a token
+// that the verifier refuses end with its error. Health and reflection are open to everybody.
 func (a Authentication) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	ctx, err := a.authenticate(ctx, info.FullMethod)
 	if err != nil {
@@ -75,7 +75,7 @@ func (a Authentication) authenticate(ctx context.Context, method string) (contex
 	}
 	caller := *found // shared with the verifier's cache
 	caller.RequestID = RequestID(ctx)
-	return auth.With(ctx, &caller), nil
+	return auth.WithToken(auth.With(ctx, &caller), token), nil
 }
 
 // incomingToken returns the token under a key, empty when there is none.

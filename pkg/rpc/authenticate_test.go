@@ -49,8 +49,9 @@ func TestAuthentication(t *testing.T) {
 			a := Authentication{Verifier: door{shared}, Limit: func(*auth.Caller) error { return tt.limit }}
 			ctx := context.WithValue(metadata.NewIncomingContext(t.Context(), tt.md), keyRequestID, "req-1")
 			var got *auth.Caller
+			var token string
 			_, err := a.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: tt.method}, func(ctx context.Context, _ any) (any, error) {
-				got = auth.From(ctx)
+				got, token = auth.From(ctx), auth.TokenFrom(ctx)
 				return nil, nil
 			})
 			if tt.class != 0 {
@@ -59,8 +60,8 @@ func TestAuthentication(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || (got != nil) != tt.caller {
-				t.Fatalf("got %v and caller %v", err, got)
+			if err != nil || (got != nil) != tt.caller || (token == "good") != tt.caller {
+				t.Fatalf("got %v, caller %v and token %q", err, got, token)
 			}
 			if tt.caller && (got.UserID != "u" || got.RequestID != "req-1" || shared.RequestID != "") {
 				t.Errorf("caller %+v, shared one %+v", got, shared)
