@@ -45,6 +45,7 @@ type Options struct {
 	Window    int           // how many chunks beyond the one being read are fetched ahead from offers; default 32
 	Lease     time.Duration // how long an offering agent has to send a chunk before another is asked; default 30 s
 	Linger    time.Duration // how long a content counts as wanted after a reader has waited for it; default 30 s
+	Patience  time.Duration // how long a transient content waits for space while none becomes free; default 5 min
 	Now       func() time.Time
 	Log       hclog.Logger
 	Registry  prometheus.Registerer // may be nil
@@ -60,14 +61,16 @@ type Area struct {
 	kick  chan struct{} // something may have to be collected
 	wants chan struct{} // the answer of Wants may have changed
 
-	mu       sync.Mutex // never held while files are read or written
-	contents map[image.ID]*content
-	missed   map[image.ID]time.Time // contents that are not here, and when somebody last asked for them
-	told     bool                   // SetNeeds has been called
-	used     int64                  // bytes of all frames, those being written and removed included
-	waiting  int                    // how many callers wait for space
-	freed    chan struct{}          // closed and replaced when space may be available
-	victims  []victim               // next frames to evict, best first; checked again when taken
+	mu        sync.Mutex // never held while files are read or written
+	contents  map[image.ID]*content
+	missed    map[image.ID]time.Time // contents that are not here, and when somebody last asked for them
+	told      bool                   // SetNeeds has been called
+	used      int64                  // bytes of all frames, those being written and removed included
+	goneBytes int64                  // bytes of all frames that have gone since the area was opened
+	gaveUp    time.Time              // when a transient content last gave up to wait for space
+	waiting   int                    // how many callers wait for space
+	freed     chan struct{}          // closed and replaced when space may be available
+	victims   []victim               // next frames to evict, best first; checked again when taken
 }
 
 // Open opens the area in a directory and recovers what is there: committed contents with their frames; what was being
@@ -109,6 +112,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Linger == 0 {
 		o.Linger = 30 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now

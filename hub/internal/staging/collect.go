@@ -41,7 +41,7 @@ func (a *Area) collect() {
 		switch {
 		case c.state == gone && !c.writing && unused >= goneStays:
 			delete(a.contents, id)
-		case c.state == complete && c.end != nil && unused >= manifestStays && len(c.demand.wanted) == 0:
+		case c.state == complete && !c.transient && c.end != nil && unused >= manifestStays && len(c.demand.wanted) == 0:
 			c.digests, c.end = nil, nil
 		}
 		for _, f := range c.frames {
@@ -59,7 +59,7 @@ func (a *Area) collect() {
 			a.remove(f, causeRetention)
 		}
 	}
-	a.makeRoom(0, unread)
+	a.makeRoom(0, unread, a.o.Limit)
 	if a.waiting > 0 {
 		a.wakeWaiting() // time alone may have made frames evictable
 	}

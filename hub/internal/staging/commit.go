@@ -13,7 +13,7 @@ import (
 )
 
 // Commit completes the content. length is what the source says it has sent in bytes. When Commit returns nil the content
-// survives the loss of power. It returns the root digest of the manifest and the bytes in chunks that are not zero. On
+// survives the loss of power, unless it is transient. It returns the root digest of the manifest and the bytes in chunks that are not zero. On
 // an error call Abort. Errors: Invalid (LENGTH_MISMATCH) when another number of bytes was appended, Precondition
 // (manifest.ReasonGone) when the content was forgotten, Unavailable (ReasonDisk), Exhausted (ReasonFull).
 func (w *Writer) Commit(ctx context.Context, length int64) (root manifest.Digest, dataBytes int64, err error) {
@@ -34,7 +34,9 @@ func (w *Writer) Commit(ctx context.Context, length int64) (root manifest.Digest
 	if err := w.syncFailure(); err != nil {
 		return root, 0, err
 	}
-	if root, err = w.writeManifest(m); err != nil {
+	if c.transient {
+		root = m.Root(frame.Sum)
+	} else if root, err = w.writeManifest(m); err != nil {
 		if diskFull(err) {
 			return root, 0, fault.Wrap(err, fault.Exhausted, ReasonFull, "the disk of the staging area is full")
 		}

@@ -49,6 +49,7 @@ type content struct {
 	arriving map[int]chan struct{} // frames being PUT; closed when done
 	writing  bool                  // a Writer owns the directory
 
+	transient bool // never survives the process; pinned
 	need      Need
 	mentioned bool // SetNeeds has named it
 	recovered bool // it was there when the area was opened

@@ -154,7 +154,7 @@ func (a *Area) waitDemand(ctx context.Context, c *content, wake <-chan struct{})
 // roomAhead makes room for chunks to be fetched ahead, at the cost of frames that nobody needs any more.
 func (a *Area) roomAhead(c *content, most int) {
 	if n := min(most, len(c.demand.ahead)); n > 0 {
-		a.makeRoom(int64(n+len(c.demand.leases))*frame.MaxSize, read)
+		a.makeRoom(int64(n+len(c.demand.leases))*frame.MaxSize, read, a.o.Limit)
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *Area) forgetFiles(c *content) {
 	for index, f := range c.frames { // what the disk refused to remove has gone with the directory, or never will
 		delete(c.frames, index)
 		if f.holds == 0 {
-			a.used -= f.size
+			a.free(f.size)
 		} else {
 			f.dropped = true
 		}

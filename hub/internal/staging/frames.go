@@ -59,7 +59,7 @@ func (a *Area) drop(f *file) {
 		return
 	}
 	if f.dropped {
-		a.used -= f.size
+		a.free(f.size)
 	}
 	if a.waiting > 0 && (f.dropped || a.rank(f, a.o.Now()) < never) {
 		a.wakeWaiting()

@@ -52,7 +52,7 @@ func (a *Area) SetNeeds(needs map[image.ID]Need) {
 
 // pin returns the number of the first pinned chunk.
 func (a *Area) pin(c *content) int {
-	if !a.told && c.recovered {
+	if !a.told && c.recovered || c.transient {
 		return 0
 	}
 	return c.need.PinFrom // 0 until SetNeeds has seen the content
@@ -66,7 +66,7 @@ func (c *content) needed(now time.Time, linger time.Duration) bool {
 // Info describes one content.
 type Info struct {
 	ID       image.ID
-	Complete bool  // committed
+	Complete bool  // committed and durable; never of a transient content
 	Gone     bool  // aborted, waiting to be forgotten
 	Chunks   int   // chunks known, zeroes included; 0 while the manifest of a complete content is not in memory
 	Frames   int   // frames here
@@ -81,7 +81,7 @@ func (a *Area) Contents() []Info {
 	infos := make([]Info, 0, len(a.contents))
 	for _, c := range a.contents {
 		info := Info{
-			ID: c.id, Complete: c.state == complete, Gone: c.state == gone, Chunks: len(c.digests),
+			ID: c.id, Complete: c.state == complete && !c.transient, Gone: c.state == gone, Chunks: len(c.digests),
 			Frames: len(c.frames), Offered: c.demand.offered,
 		}
 		for _, f := range c.frames {

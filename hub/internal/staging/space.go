@@ -86,10 +86,10 @@ func (a *Area) rankAll(now time.Time) []victim {
 	return slices.Clone(all[:min(len(all), most, frames/16+1)])
 }
 
-// makeRoom evicts frames of rank worst or lower until n more bytes fit, and reports whether they do. It releases the
-// lock while it removes files.
-func (a *Area) makeRoom(n int64, worst rank) bool {
-	for a.used+n > a.o.Limit {
+// makeRoom evicts frames of rank worst or lower until n more bytes fit below limit, and reports whether they do. It
+// releases the lock while it removes files.
+func (a *Area) makeRoom(n int64, worst rank, limit int64) bool {
+	for a.used+n > limit {
 		v, ok := a.nextVictim(worst)
 		if !ok {
 			return false
@@ -132,7 +132,7 @@ func (a *Area) remove(f *file, cause string) bool {
 	if f.holds > 0 {
 		f.dropped = true
 	} else {
-		a.used -= f.size
+		a.free(f.size)
 	}
 	a.wakeWaiting()
 	return true
@@ -145,11 +145,12 @@ func (a *Area) wakeWaiting() {
 }
 
 // reserve accounts for n bytes before they are written. When they do not fit it evicts; when nothing can be evicted it
-// waits. Errors: Exhausted (ReasonFull) when ctx ends during the wait; why the content is gone. Lock held, released
-// meanwhile.
+// waits, for transient contents with patience. Errors: Exhausted (ReasonFull) when ctx ends during the wait; why the content
+// is gone. Lock held, released meanwhile.
 func (a *Area) reserve(ctx context.Context, c *content, n int64) error {
-	for !a.makeRoom(n, unread) {
-		if err := a.full(ctx, c, nil); err != nil {
+	var p patience
+	for !a.makeRoom(n, unread, a.room(c)) {
+		if err := a.full(ctx, c, &p, 0); err != nil {
 			return err
 		}
 	}
@@ -163,10 +164,31 @@ func (a *Area) release(n int64) {
 	a.wakeWaiting()
 }
 
-// full waits until space may be available. again, if not nil, ends the wait too. Lock held, released meanwhile.
-func (a *Area) full(ctx context.Context, c *content, again <-chan time.Time) error {
+// free accounts for n bytes that are no longer there. Lock held.
+func (a *Area) free(n int64) {
+	a.used -= n
+	a.goneBytes += n
+}
+
+// full waits until space may be available, and most at most unless that is 0. Lock held, released meanwhile.
+func (a *Area) full(ctx context.Context, c *content, p *patience, most time.Duration) error {
 	if c.state == gone {
 		return c.cause
+	}
+	if c.transient {
+		left, err := a.left(p)
+		if err != nil {
+			return err
+		}
+		if most == 0 || left < most {
+			most = left
+		}
+	}
+	var again <-chan time.Time
+	if most > 0 {
+		t := time.NewTimer(most)
+		defer t.Stop()
+		again = t.C
 	}
 	freed := a.freed
 	a.waiting++
@@ -196,6 +218,7 @@ func (a *Area) write(ctx context.Context, c *content, index int, parts ...[]byte
 	for _, p := range parts {
 		size += int64(len(p))
 	}
+	var waited patience
 	for {
 		err := a.disk.Write(c.framePath(index), parts...)
 		switch {
@@ -207,9 +230,7 @@ func (a *Area) write(ctx context.Context, c *content, index int, parts ...[]byte
 		a.o.Log.Warn("disk of the staging area is full below its limit", "error", err)
 		a.mu.Lock()
 		if !a.evict(size) {
-			again := time.NewTimer(diskRetry)
-			err = a.full(ctx, c, again.C)
-			again.Stop()
+			err = a.full(ctx, c, &waited, diskRetry)
 		} else {
 			err = nil
 		}

@@ -34,7 +34,9 @@ type Writer struct {
 }
 
 // Create begins a content. Errors: Exists, Unavailable (ReasonDisk).
-func (a *Area) Create(id image.ID) (*Writer, error) {
+func (a *Area) Create(id image.ID) (*Writer, error) { return a.create(id, false) }
+
+func (a *Area) create(id image.ID, transient bool) (*Writer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.contents[id] != nil {
@@ -44,7 +46,7 @@ func (a *Area) Create(id image.ID) (*Writer, error) {
 	if err := os.MkdirAll(filepath.Join(c.dir, framesDir), 0o700); err != nil {
 		return nil, diskFault(err)
 	}
-	c.writing = true
+	c.writing, c.transient = true, transient
 	a.contents[id] = c
 	w := &Writer{a: a, c: c, unsynced: make(chan int, syncBacklog)}
 	for range syncWorkers {
@@ -70,7 +72,7 @@ func (w *Writer) Append(ctx context.Context, chunk []byte) error {
 		err = w.syncFailure()
 	}
 	if err == nil && index == manifest.MaxChunks {
-		err = fault.New(fault.Invalid, "CONTENT_TOO_LONG", "a content has at most %d bytes", manifest.MaxLength)
+		err = errTooLong()
 	}
 	if err != nil {
 		return err
@@ -78,9 +80,28 @@ func (w *Writer) Append(ctx context.Context, chunk []byte) error {
 	if frame.IsZero(chunk) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return w.grow(manifest.Digest{}, len(chunk))
+		return w.grow(len(chunk), manifest.Digest{})
 	}
 	return w.store(ctx, index, chunk)
+}
+
+// AppendZeroes adds the next n chunks, which hold zeroes only and are all of manifest.ChunkSize bytes. It does not block.
+// Errors are those of Append.
+func (w *Writer) AppendZeroes(n int) error {
+	a, c := w.a, w.c
+	if n < 1 || w.short {
+		return fault.New(fault.Invalid, "BAD_CHUNK", "every chunk but the last has %d bytes", manifest.ChunkSize)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.state == growing && n > manifest.MaxChunks-len(c.digests) {
+		return errTooLong()
+	}
+	return w.grow(n*manifest.ChunkSize, make([]manifest.Digest, n)...)
+}
+
+func errTooLong() error {
+	return fault.New(fault.Invalid, "CONTENT_TOO_LONG", "a content has at most %d bytes", manifest.MaxLength)
 }
 
 // store hashes and writes a chunk at the same time, then shows it to readers.
@@ -108,7 +129,9 @@ func (w *Writer) store(ctx context.Context, index int, chunk []byte) error {
 		return err
 	}
 	a.m.appended.Add(float64(len(chunk)))
-	w.unsynced <- index
+	if !c.transient {
+		w.unsynced <- index
+	}
 	return nil
 }
 
@@ -118,7 +141,7 @@ func (w *Writer) show(d manifest.Digest, n int, size int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	index := len(c.digests)
-	if err := w.grow(d, n); err != nil {
+	if err := w.grow(n, d); err != nil {
 		_ = a.disk.Remove(c.framePath(index))
 		return err
 	}
@@ -126,13 +149,13 @@ func (w *Writer) show(d manifest.Digest, n int, size int64) error {
 	return nil
 }
 
-// grow adds a digest and wakes the readers. Lock held.
-func (w *Writer) grow(d manifest.Digest, n int) error {
+// grow adds chunks of together n bytes and wakes the readers. Lock held.
+func (w *Writer) grow(n int, digests ...manifest.Digest) error {
 	c := w.c
 	if c.state != growing {
 		return c.cause
 	}
-	c.digests = append(c.digests, d)
+	c.digests = append(c.digests, digests...)
 	c.bytes += int64(n)
 	c.changed()
 	return nil
