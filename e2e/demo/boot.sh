@@ -10,6 +10,7 @@ usage() {
 		LINE (default: ATOLL-GUEST-UP) is on the serial console. Prints the line. Exit code 1: it did not come in time.
 
 		  BOOT_SECONDS=60   how long to wait
+		  BOOT_MEMORY=64    memory of the guest in MiB
 		  BOOT_LOG=FILE     where to keep the console's output
 	USAGE
 }
@@ -54,7 +55,7 @@ main() {
 		format=qcow2
 	fi
 	: >"$log"
-	qemu-system-x86_64 -nodefaults -no-user-config -machine pc,accel=tcg -m 64 -display none -no-reboot -net none \
+	qemu-system-x86_64 -nodefaults -no-user-config -machine pc,accel=tcg -m "${BOOT_MEMORY:-64}" -display none -no-reboot -net none \
 		-serial "file:$log" -drive "file=$disk,format=$format,if=virtio,cache=writeback" \
 		</dev/null >"$log.qemu" 2>&1 &
 	guest=$!

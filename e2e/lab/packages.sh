@@ -6,6 +6,7 @@ declare -A sets=(
 	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates'
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
+	[debian]='mmdebstrap'
 	[keystone]='keystone uwsgi-core uwsgi-plugin-python3 curl jq'
 	[tempest]='tempest python3-tempest glance-tempest-plugin'
 	[clients]='python3-glanceclient python3-openstackclient'
@@ -41,6 +42,7 @@ have() {
 	grub-common) command -v grub-mkimage >/dev/null ;;
 	e2fsprogs) command -v mke2fs >/dev/null ;;
 	fdisk) command -v sfdisk >/dev/null ;;
+	mmdebstrap) command -v mmdebstrap >/dev/null ;;
 	keystone) command -v keystone-manage >/dev/null ;;
 	uwsgi-core) command -v uwsgi >/dev/null ;;
 	uwsgi-plugin-python3) command -v uwsgi_python3 >/dev/null ;;
