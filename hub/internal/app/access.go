@@ -12,6 +12,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
+	"github.com/atoll-dcn/atoll/hub/internal/trust"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/auth/keystone"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -74,6 +75,8 @@ type access struct {
 	regions  glance.Regions           // nil: nobody knows other regions
 	authURI  string                   // where clients get tokens; empty: not said
 	fetch    fetchers
+	// signatures checks those of images; never nil.
+	signatures *trust.Signatures
 }
 
 // openAccess reads the files of an AccessConfig. A mistake in one of them stops the start.
@@ -101,16 +104,25 @@ func openAccess(all Config, log hclog.Logger) (*access, error) {
 			return nil, err
 		}
 	}
+	if err := a.openVerifier(c, log); err != nil {
+		return nil, err
+	}
+	a.signatures, err = openSignatures(all, a, log.Named("signatures"))
+	return a, err
+}
+
+// openVerifier prepares to find out who callers are.
+func (a *access) openVerifier(c AccessConfig, log hclog.Logger) (err error) {
 	switch c.Auth {
 	case authTokens:
 		a.verifier, err = auth.OpenTokens(c.TokensFile, time.Now, log.Named("tokens"))
-		return a, err
+		return err
 	case authKeystone:
-		return a, a.openKeystone(c, log.Named("keystone"))
+		return a.openKeystone(c, log.Named("keystone"))
 	default:
 		log.Warn("NO AUTHENTICATION: everybody on this machine is an administrator; use --auth for anything but a test")
 		a.verifier = auth.None("")
-		return a, nil
+		return nil
 	}
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	Access         AccessConfig
 	Import         outside.Options
 	FormatMatch    string // strict or warn
+	Signature      SignatureConfig
 	Limits         catalog.Limits
 	Sizes          sizes
 	Log            telemetry.LogOptions
