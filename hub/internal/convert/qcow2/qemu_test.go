@@ -1,0 +1,137 @@
+package qcow2
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// needQEMU skips a test where the programs are not installed; in CI they have to be.
+func needQEMU(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"qemu-img", "qemu-io"} {
+		if _, err := exec.LookPath(name); err == nil {
+			continue
+		}
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is not installed", name)
+		}
+		t.Skipf("%s is not installed", name)
+	}
+}
+
+// run runs one of the programs in a directory.
+func run(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...) //nolint:gosec // programs named by these tests
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil || bytes.Contains(out, []byte("failed")) {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// likeQEMU compares the disk of "image" in a directory with what qemu-img reads.
+func likeQEMU(t *testing.T, dir string) *disk {
+	t.Helper()
+	run(t, dir, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", "image", "raw.out")
+	want, err := os.ReadFile(filepath.Join(dir, "raw.out")) //nolint:gosec // a file of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "image")) //nolint:gosec // a file of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := read(t.Context(), source(data), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, d.Bytes(), want)
+	return d
+}
+
+// rawDisk has noise, text, holes of several sizes and a tail that fills no cluster.
+func rawDisk(size int) []byte {
+	p := make([]byte, size)
+	copy(p[100:], noise(300<<10, 1))
+	copy(p[1<<20:], text(2<<20+777, 2))
+	copy(p[5<<20-5000:], noise(70<<10, 3))
+	copy(p[7<<20:], text(5<<20, 4))
+	copy(p[size-3000:], noise(3000, 5))
+	return p
+}
+
+// options are those of qemu-img that change how qcow2 data is laid out.
+var options = []string{
+	"compat=0.10", "compat=1.1", "compat=0.10,cluster_size=4k", "lazy_refcounts=on", "compression_type=zstd", "extended_l2=on",
+	"extended_l2=on,cluster_size=16k", "extended_l2=on,cluster_size=2M", "extended_l2=on,compression_type=zstd", "cluster_size=512",
+	"cluster_size=1k", "cluster_size=4k", "cluster_size=32k", "cluster_size=1M", "cluster_size=2M", "refcount_bits=1", "refcount_bits=64",
+	"cluster_size=512,compression_type=zstd", "cluster_size=2M,compression_type=zstd",
+}
+
+// Every layout that qemu-img converts to is the disk that it was made of, with and without compression, in order and out of it.
+func TestConvertedByQEMU(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	for _, option := range options {
+		for _, how := range []string{"", "-c", "-W", "-c -W -m 8", "-S 0"} {
+			t.Run(option+" "+how, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				raw := rawDisk(16<<20 + 512)
+				if err := os.WriteFile(filepath.Join(dir, "raw"), raw, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args := append([]string{"convert", "-f", "raw", "-O", "qcow2", "-o", option}, strings.Fields(how)...)
+				run(t, dir, "qemu-img", append(args, "raw", "image")...)
+				same(t, likeQEMU(t, dir).Bytes(), raw)
+			})
+		}
+	}
+}
+
+// writes are commands of qemu-io that leave all kinds of clusters and subclusters: parts of clusters, zeroes over data and over nothing,
+// discarded data, and data over those.
+var writes = []string{
+	"write -P 1 0 512", "write -P 2 3000 200", "write -P 3 65000 1000", "write -z 40k 30k", "write -P 4 1M 1M", "write -z 1200k 33k", "discard 1300k 300k",
+	"write -z -u 1700k 64k", "write -P 5 1720k 2k", "write -P 6 4194000 1000", "write -z 6M 3M", "write -P 7 7000k 6k", "write -P 8 12M 70000", "discard 12M 1M",
+	"write -P 9 12500k 1", "write -c -P 10 9M 64k", "write -P 11 9300k 3k", "write -P 12 17824k 10k",
+}
+
+// Images that were written to in every way are what qemu-img says.
+func TestWrittenByQEMU(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	for _, option := range append(options, "preallocation=metadata", "preallocation=full", "preallocation=falloc",
+		"extended_l2=on,preallocation=metadata", "compat=0.10,preallocation=metadata") {
+		t.Run(option, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			run(t, dir, "qemu-img", "create", "-f", "qcow2", "-o", option, "image", "17834k")
+			likeQEMU(t, dir)
+			for i, write := range writes {
+				if strings.Contains(write, "-c") && !strings.Contains(option, "cluster_size=") {
+					write = strings.Replace(write, "64k", "64k", 1)
+				} else if strings.Contains(write, "-c") {
+					continue // compressed writes are whole clusters
+				}
+				if i%5 == 4 {
+					run(t, dir, "qemu-img", "snapshot", "-c", fmt.Sprint(i), "image")
+				}
+				run(t, dir, "qemu-io", "-f", "qcow2", "-c", write, "image")
+			}
+			likeQEMU(t, dir)
+			run(t, dir, "qemu-img", "snapshot", "-a", "9", "image")
+			likeQEMU(t, dir)
+			run(t, dir, "qemu-img", "resize", "image", "40M")
+			likeQEMU(t, dir)
+			run(t, dir, "qemu-img", "snapshot", "-d", "4", "image")
+			run(t, dir, "qemu-img", "bitmap", "--add", "image", "b")
+			likeQEMU(t, dir)
+		})
+	}
+}
