@@ -25,27 +25,32 @@ type CA struct {
 	key  *ecdsa.PrivateKey
 }
 
-// OpenCA loads the CA kept in dir, or makes one there if there is none. A damaged file is an error, never replaced.
-func OpenCA(dir string, now time.Time) (*CA, error) {
-	path := filepath.Join(dir, caFile)
-	id, err := Load(path)
-	if err == nil {
-		if !id.Cert.IsCA {
-			return nil, fault.New(fault.Precondition, "BAD_CA", "the hub's CA file holds a certificate that is not a CA")
-		}
-		return &CA{cert: id.Cert, key: id.Key}, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+// LoadCA loads the CA kept in dir. It only reads. A missing file is fs.ErrNotExist.
+func LoadCA(dir string) (*CA, error) {
+	id, err := Load(filepath.Join(dir, caFile))
+	if err != nil {
 		return nil, err
+	}
+	if !id.Cert.IsCA {
+		return nil, fault.New(fault.Precondition, "BAD_CA", "the hub's CA file holds a certificate that is not a CA")
+	}
+	return &CA{cert: id.Cert, key: id.Key}, nil
+}
+
+// OpenCA loads the CA kept in dir, or makes one there if there is none. A damaged file is an error, never replaced. Of
+// several processes that make one at the same time, also on different machines that share dir, all get the same.
+func OpenCA(dir string, now time.Time) (*CA, error) {
+	if ca, err := LoadCA(dir); !errors.Is(err, fs.ErrNotExist) {
+		return ca, err
 	}
 	ca, err := newCA(now)
 	if err != nil {
 		return nil, err
 	}
-	if err := (&Identity{Key: ca.key, Cert: ca.cert}).Save(path); err != nil {
+	if err := (&Identity{Key: ca.key, Cert: ca.cert}).saveNew(filepath.Join(dir, caFile)); err != nil {
 		return nil, err
 	}
-	return ca, nil
+	return LoadCA(dir) // the one that was there first
 }
 
 // newCA makes a CA in memory.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -100,7 +101,23 @@ func parse(b []byte) (*Identity, error) {
 }
 
 // Save writes the identity with mode 0600. A crash leaves the old file or the new one, complete.
-func (id *Identity) Save(path string) error {
+func (id *Identity) Save(path string) error { return id.save(path, os.Rename) }
+
+// saveNew is Save unless there is a file already: then that one stays.
+func (id *Identity) saveNew(path string) error {
+	return id.save(path, func(temp, path string) error {
+		err := os.Link(temp, path)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			return nil
+		case errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission): // a file system without hard links
+			return os.Rename(temp, path)
+		}
+		return err
+	})
+}
+
+func (id *Identity) save(path string, appear func(temp, path string) error) error {
 	key, err := x509.MarshalPKCS8PrivateKey(id.Key)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "KEY", "encoding a key")
@@ -110,15 +127,15 @@ func (id *Identity) Save(path string) error {
 	for _, cert := range append([]*x509.Certificate{id.Cert}, id.CAs...) {
 		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 	}
-	if err := writeFile(path, b.Bytes()); err != nil {
+	if err := writeFile(path, b.Bytes(), appear); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
 	return nil
 }
 
-// writeFile replaces a file. Order matters: the new bytes are durable before the rename shows them, and the rename is
-// durable before writeFile returns.
-func writeFile(path string, b []byte) error {
+// writeFile makes a file appear. Order matters: the new bytes are durable before appear, which is given their file, shows
+// them, and that is durable before writeFile returns.
+func writeFile(path string, b []byte, appear func(temp, path string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp-*") // mode 0600
 	if err != nil {
@@ -129,7 +146,7 @@ func writeFile(path string, b []byte) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := appear(f.Name(), path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

@@ -42,17 +42,18 @@ func NewRegistry() *prometheus.Registry {
 	return r
 }
 
-// Serve answers GET /metrics and GET /healthz on l until ctx ends. healthy returns nil while the process does its work;
-// its error text is shown. Serve closes l.
-func Serve(ctx context.Context, l net.Listener, r *prometheus.Registry, healthy func() error) error {
+// Serve answers GET /metrics and GET /healthz on l until ctx ends. health returns one word for what the process does, or an
+// error while it does not do its work; either is shown. Serve closes l.
+func Serve(ctx context.Context, l net.Listener, r *prometheus.Registry, health func() (string, error)) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := healthy(); err != nil {
+		state, err := health()
+		if err != nil {
 			http.Error(w, fault.Public(err), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = io.WriteString(w, "ok\n")
+		_, _ = io.WriteString(w, state+"\n")
 	})
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })

@@ -60,11 +60,11 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sick atomic.Bool
-	healthy := func() error {
+	health := func() (string, error) {
 		if sick.Load() {
-			return fault.Wrap(errors.New("dial 10.0.0.7: refused"), fault.Unavailable, "STORE_UNREACHABLE", "the catalog does not answer")
+			return "", fault.Wrap(errors.New("dial 10.0.0.7: refused"), fault.Unavailable, "STORE_UNREACHABLE", "the catalog does not answer")
 		}
-		return nil
+		return "ok", nil
 	}
 	registry := NewRegistry()
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "atoll_test_total", Help: "For this test."})
@@ -73,7 +73,7 @@ func TestServe(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
-	go func() { result <- Serve(ctx, l, registry, healthy) }()
+	go func() { result <- Serve(ctx, l, registry, health) }()
 	transport := &http.Transport{}
 	client := &http.Client{Transport: transport}
 	base := "http://" + l.Addr().String()
@@ -111,7 +111,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	if err := Serve(t.Context(), l, NewRegistry(), func() error { return nil }); err == nil {
+	if err := Serve(t.Context(), l, NewRegistry(), func() (string, error) { return "ok", nil }); err == nil {
 		t.Error("no error")
 	}
 }

@@ -83,7 +83,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 			return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "metrics_addr: cannot listen on %q", c.MetricsAddr)
 		}
 		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return telemetry.Serve(ctx, l, registry, session.Healthy)
+			return telemetry.Serve(ctx, l, registry, func() (string, error) { return "ok", session.Healthy() })
 		}})
 	}
 	err = lifecycle.Run(ctx, tasks...)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,6 +27,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/hub/internal/standby"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -50,7 +52,7 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(c.DataDir, "pki"), 0o700); err != nil {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "data-dir: cannot be created")
 	}
 	lock, err := embedded.LockDir(c.DataDir)
@@ -59,17 +61,6 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 	}
 	defer closing(&err, lock)
 	registry := telemetry.NewRegistry()
-	ca, err := pki.OpenCA(filepath.Join(c.DataDir, "pki"), time.Now())
-	if err != nil {
-		return err
-	}
-	area, err := staging.Open(staging.Options{
-		Dir: filepath.Join(c.DataDir, "staging"), Limit: limit, Retention: c.Retention, Log: log.Named("staging"), Registry: registry,
-	})
-	if err != nil {
-		return err
-	}
-	defer closing(&err, area)
 	access, err := openAccess(c, log)
 	if err != nil {
 		return err
@@ -79,26 +70,42 @@ func Run(ctx context.Context, c Config, out io.Writer) (err error) {
 		return err
 	}
 	defer listeners.close()
-	records, shut, err := openRecords(ctx, c, log, registry)
+	id, err := hubID(c.DataDir)
+	if err != nil {
+		return err
+	}
+	records, shut, err := openRecords(ctx, c, id, log, registry)
 	if err != nil {
 		return err
 	}
 	defer shut(&err)
-	lost, err := records.Campaign(ctx)
+	ca, err := openCA(ctx, c, records)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
-	h := &hub{Config: c, central: central, log: log, registry: registry, ca: ca, area: area, access: access, records: records, listeners: listeners}
-	return h.run(ctx, lost)
+	h := &hub{
+		Config: c, id: id, central: central, limit: limit, log: log, registry: registry, ca: ca, access: access, records: records, listeners: listeners,
+	}
+	if c.several() {
+		if err := h.join(); err != nil {
+			return err
+		}
+	}
+	tasks := append(h.waiting(), lifecycle.Task{Name: "hub", Run: h.campaign})
+	if listeners.metrics != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
+			return telemetry.Serve(ctx, listeners.metrics, registry, h.health)
+		}})
+	}
+	return lifecycle.Run(ctx, tasks...)
 }
 
-// hub is a hub that leads.
+// hub is a hub with everything it has before it leads; area is there only while it does.
 type hub struct {
 	Config
+	id        string
 	central   image.StoreID
+	limit     int64 // of the staging area
 	log       hclog.Logger
 	registry  *prometheus.Registry
 	ca        *pki.CA
@@ -106,6 +113,29 @@ type hub struct {
 	access    *access
 	records   *etcdstore.Store
 	listeners *listeners
+	standby   *standby.Forwarder // nil: there is no other hub
+	note      string             // what other hubs learn while this one leads
+	leads     atomic.Bool
+}
+
+// campaign waits until this hub leads and then does its work. What the hub that led before had in hand is settled first.
+func (h *hub) campaign(ctx context.Context) (err error) {
+	lost, err := h.records.Campaign(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	h.leads.Store(true)
+	if h.area, err = h.openArea(); err != nil {
+		return err
+	}
+	defer closing(&err, h.area)
+	if h.listeners.local, err = listenLocal(ctx, h.DataDir); err != nil {
+		return err
+	}
+	return h.run(ctx, lost)
 }
 
 // run builds the parts in the order in which they depend on each other and runs them together.
@@ -155,7 +185,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "image_api", h.Image.Addr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
 	tasks := []lifecycle.Task{
-		{Name: "leadership", Run: func(ctx context.Context) error { return lead(ctx, lost) }},
+		{Name: "leadership", Run: func(ctx context.Context) error { return h.lead(ctx, lost) }},
 		{Name: "staging", Run: h.area.Run},
 		{Name: "needs", Run: needs.Run},
 		{Name: "reconcile", Run: loop.Run},
@@ -178,29 +208,13 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 			return images.run(ctx, h.listeners.image)
 		}})
 	}
-	if h.listeners.metrics != nil {
-		tasks = append(tasks, lifecycle.Task{Name: "metrics", Run: func(ctx context.Context) error {
-			return telemetry.Serve(ctx, h.listeners.metrics, h.registry, func() error { return nil })
-		}})
-	}
 	err := lifecycle.Run(ctx, tasks...)
 	h.log.Info("hub stopped", "error", err)
 	return err
 }
 
-// lead ends the process when another hub may lead: what this one remembers is worth nothing then, and a fresh start
-// makes it a candidate again.
-func lead(ctx context.Context, lost <-chan struct{}) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-lost:
-		return fault.New(fault.Unavailable, "NOT_LEADER", "this hub no longer leads; start it again to make it a candidate")
-	}
-}
-
 // openRecords connects to the store of records, an embedded one unless endpoints are given. shut closes it again.
-func openRecords(ctx context.Context, c Config, log hclog.Logger, registry prometheus.Registerer) (
+func openRecords(ctx context.Context, c Config, id string, log hclog.Logger, registry prometheus.Registerer) (
 	records *etcdstore.Store, shut func(*error), err error,
 ) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
@@ -213,11 +227,11 @@ func openRecords(ctx context.Context, c Config, log hclog.Logger, registry prome
 		}
 		endpoints = server.Endpoints()
 	}
-	id, err := hubID(c.DataDir)
-	if err == nil {
-		records, err = etcdstore.Open(ctx, etcdstore.Config{Endpoints: endpoints, HubID: id, Log: log.Named("records"), Registry: registry})
+	o := etcdstore.Config{Endpoints: endpoints, HubID: id, Log: log.Named("records"), Registry: registry}
+	if c.several() {
+		o.Lease = leaseOfMany
 	}
-	if err != nil {
+	if records, err = etcdstore.Open(ctx, o); err != nil {
 		if server != nil {
 			err = errors.Join(err, server.Close())
 		}
@@ -253,7 +267,8 @@ func closing(err *error, c io.Closer) {
 	}
 }
 
-// listeners are the hub's ports, opened before anything else so that a taken one is noticed at once.
+// listeners are the hub's ports, opened before anything else so that a taken one is noticed at once. The unix socket is
+// there only while the hub leads.
 type listeners struct {
 	api, image, link, frames, local, metrics net.Listener
 }
@@ -281,9 +296,6 @@ func listen(ctx context.Context, c Config) (_ *listeners, err error) {
 		if *p.into, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.addr); err != nil {
 			return nil, fault.Wrap(err, fault.Invalid, "INVALID_FIELD", "%s: cannot listen on %q", p.field, p.addr)
 		}
-	}
-	if l.local, err = listenLocal(ctx, c.DataDir); err != nil {
-		return nil, err
 	}
 	return l, nil
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Settings       reconcile.Settings
 	Image          ImageConfig
 	Access         AccessConfig
+	Hubs           HubsConfig
 	Import         outside.Options
 	FormatMatch    string // strict or warn
 	Signature      SignatureConfig
@@ -109,6 +110,9 @@ const (
 func (c *Config) check() (central image.StoreID, limit int64, err error) {
 	if c.DataDir == "" {
 		return "", 0, fault.BadField("data-dir", "is required, for example --data-dir /var/lib/atoll-hub")
+	}
+	if err := c.checkHubs(); err != nil {
+		return "", 0, err
 	}
 	if central, err = image.ParseStoreID("central-store", c.CentralStore); err != nil {
 		return "", 0, err

@@ -35,6 +35,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	f := cmd.Flags()
 	c.addresses(f)
+	c.hubs(f)
 	c.timing(f)
 	c.access(f)
 	c.limits(f)

@@ -43,8 +43,10 @@ func (a *Area) create(id image.ID, transient bool) (*Writer, error) {
 		return nil, fault.New(fault.Exists, "CONTENT_EXISTS", "content %s exists already", id)
 	}
 	c := newContent(a.o.Dir, id, a.o.Now())
-	if err := os.MkdirAll(filepath.Join(c.dir, framesDir), 0o700); err != nil {
-		return nil, diskFault(err)
+	for _, dir := range []string{c.dir, filepath.Join(c.dir, framesDir)} { // no parents: the area may have been claimed
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, diskFault(err)
+		}
 	}
 	c.writing, c.transient = true, transient
 	a.contents[id] = c

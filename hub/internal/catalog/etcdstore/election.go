@@ -79,7 +79,7 @@ func (s *Store) buryEarlierLives(ctx context.Context) error {
 		return err
 	}
 	for _, kv := range resp.Kvs {
-		if string(kv.Value) == s.hubID {
+		if parseCandidate(kv.Value).Hub == s.hubID {
 			s.log.Info("giving up the lease of an earlier life")
 			s.drop(ctx, &term{lease: clientv3.LeaseID(kv.Lease), lost: make(chan struct{})})
 		}
@@ -92,7 +92,7 @@ func (s *Store) enter(ctx context.Context, t *term) error {
 	ctx, cancel := s.bounded(ctx, s.timing.request)
 	defer cancel()
 	resp, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", 0)).
-		Then(clientv3.OpPut(t.key, s.hubID, clientv3.WithLease(t.lease))).Commit()
+		Then(clientv3.OpPut(t.key, s.value(""), clientv3.WithLease(t.lease))).Commit()
 	switch {
 	case err != nil:
 		return err
@@ -141,7 +141,7 @@ func (s *Store) mark(ctx context.Context, t *term) (int64, error) {
 	ctx, cancel := s.bounded(ctx, s.timing.request)
 	defer cancel()
 	resp, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.rev)).
-		Then(clientv3.OpPut(t.key, s.hubID, clientv3.WithLease(t.lease))).Commit()
+		Then(clientv3.OpPut(t.key, s.value(""), clientv3.WithLease(t.lease))).Commit()
 	switch {
 	case err != nil:
 		return 0, err
@@ -191,18 +191,4 @@ func (s *Store) waitGone(ctx context.Context, t *term, key string, rev int64) er
 	case r := <-events:
 		return r.Err()
 	}
-}
-
-// Leader returns the id of the hub that leads now, "" when none does.
-func (s *Store) Leader(ctx context.Context) (hubID string, err error) {
-	ctx, cancel := s.bounded(ctx, s.timing.request)
-	defer cancel()
-	resp, err := s.client.Get(ctx, s.keys.leader(), clientv3.WithFirstCreate()...)
-	if err != nil {
-		return "", fault.Wrap(err, fault.Unavailable, "STORE_UNAVAILABLE", "the store of records does not answer")
-	}
-	if len(resp.Kvs) == 0 {
-		return "", nil
-	}
-	return string(resp.Kvs[0].Value), nil
 }

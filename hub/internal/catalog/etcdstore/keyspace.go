@@ -16,6 +16,7 @@ import (
 //	PREFIX/v1/sites/ID
 //	PREFIX/v1/stores/ID
 //	PREFIX/leader/LEASE            candidates of the election, the oldest leads
+//	PREFIX/agreed/NAME             what all hubs must agree on, such as the CA
 //	PREFIX/commits/HUB/LIFE/N      receipts: what the latest commit through slot N wrote
 //
 // All of it is watched, so that every commit is seen as an event.
@@ -24,6 +25,7 @@ type keyspace string
 func (k keyspace) root() string    { return string(k) + "/" }
 func (k keyspace) records() string { return string(k) + "/v1/" }
 func (k keyspace) leader() string  { return string(k) + "/leader/" }
+func (k keyspace) agreed() string  { return string(k) + "/agreed/" }
 func (k keyspace) commits() string { return string(k) + "/commits/" }
 
 var folders = map[catalog.Kind]string{

@@ -39,6 +39,9 @@ type Config struct {
 	TLS *tls.Config
 	// HubID names this hub: the same over restarts, never shared by two running hubs.
 	HubID string
+	// Lease is how long a hub that has died goes on leading, at least 6 s; 0 for 15 s. It is renewed every third of that,
+	// and a leader that could not renew it for two thirds gives up by itself.
+	Lease time.Duration
 	// Log receives warnings; nil for none.
 	Log hclog.Logger
 	// Registry receives the metrics; nil for none. Close takes them out again.
@@ -140,6 +143,9 @@ func newStore(ctx context.Context, c Config) (*Store, error) {
 	}
 	if c.timing == (timing{}) {
 		c.timing = defaultTiming
+		if c.Lease > 0 {
+			c.timing.lease, c.timing.renew, c.timing.fence = c.Lease, c.Lease/3, 2*c.Lease/3
+		}
 	}
 	switch {
 	case len(c.Endpoints) == 0:
