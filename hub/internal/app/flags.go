@@ -124,5 +124,6 @@ func (c *Config) imports(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.AllowNetworks, "import-allow-networks", nil,
 		"networks that may be connected to although they are private or special; default none, with --auth none private ones and loopback")
 	f.StringSliceVar(&o.DenyNetworks, "import-deny-networks", nil, "networks that may not although they are public; the longest match decides")
+	f.IntVar(&o.Connections, "import-connections", 4, "connections that the data of one URL comes over, where its server sends parts; 1 to 16")
 	f.StringVar(&o.CAFile, "import-ca-file", "", "certificates that those of sources are checked with; empty: the system's")
 }

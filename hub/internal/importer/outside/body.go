@@ -2,54 +2,38 @@ package outside
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
-	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
+// paceWindow and paceBytes are the slowest pace: so many bytes in so much time spent waiting for the source.
 const (
-	// maxBreaks is how often a source may break without having sent anything that counts.
-	maxBreaks = 5
-	// progress is how many bytes make up for a break.
-	progress = 1 << 20
-	// paceWindow and paceBytes are the slowest pace: so many bytes in so much time spent waiting for the source.
 	paceWindow = 5 * time.Minute
 	paceBytes  = 1 << 20
 )
 
 // Body is the data of a source. When the connection breaks it goes on where it was, as long as the source says that its data is
-// the same; where it cannot begin in the middle, it reads everything again and compares. Not safe for concurrent use.
+// the same; where it cannot begin in the middle, it reads everything again and compares. What is long comes over several
+// connections, if the source can begin in the middle. Not safe for concurrent use.
 type Body struct {
-	ctx     context.Context
-	client  *Client
-	request Request
+	stream
+	about identity // of the data
+	sum   maphash.Hash
 
-	now    *answer // nil: broken
-	cause  error   // why it broke last
-	stall  *time.Timer
-	about  identity // of the data
-	place  string   // where it has come from, which need not be where the next redirect leads
-	offset int64    // bytes handed out
-	sum    maphash.Hash
-
-	breaks int   // left
-	since  int64 // offset at the last break
-	wait   *retry.Backoff
+	ahead *ahead // fetches what comes next over more connections; nil: there is one only
+	widen int64  // offset at which more connections are tried
+	tries int    // that are left
 
 	waited time.Duration // in this window of pace
 	came   int64         // bytes in it
 }
 
 func newBody(ctx context.Context, c *Client, r Request) *Body {
-	return &Body{
-		ctx: ctx, client: c, request: r, breaks: maxBreaks,
-		wait: retry.Policy{Initial: c.options.Connect / 10, Max: c.options.Connect}.Backoff(),
-	}
+	return &Body{stream: newStream(ctx, c, r), tries: maxWidens}
 }
 
 // Size returns how many bytes the source has announced, 0 when it has not.
@@ -72,29 +56,33 @@ func (b *Body) start() error {
 			a.close()
 			return err
 		}
-		b.about, b.place = identify(a.Response), a.Request.URL.String()
+		b.about = identify(a.Response)
 		b.attach(a)
 		return nil
 	})
 }
 
-func (b *Body) attach(a *answer) {
-	b.now = a
-	b.stall = time.AfterFunc(b.client.options.Stall, func() { a.cancel(errStalled) })
-	b.stall.Stop()
-}
-
 // Read returns the next bytes. io.EOF comes only after all that the source has announced. Errors are for users.
 func (b *Body) Read(p []byte) (int, error) {
 	for {
+		b.spread()
+		if b.ahead != nil && b.offset >= b.ahead.start {
+			n, err := b.readAhead(p)
+			if n > 0 || err != nil {
+				return n, err
+			}
+			continue // there are no more connections than one from here on
+		}
 		if b.now == nil {
-			if err := b.resume(); err != nil {
+			if err := b.restart(); err != nil {
 				return 0, final(b.ctx, err)
 			}
 		}
-		n, err := b.read(p)
-		_, _ = b.sum.Write(p[:n])
-		b.offset += int64(n)
+		if b.ahead != nil {
+			p = p[:min(int64(len(p)), b.ahead.start-b.offset)]
+		}
+		n, err := b.receive(p)
+		b.hand(p[:n])
 		if slow := b.checkPace(); slow != nil {
 			return n, slow
 		}
@@ -114,12 +102,16 @@ func (b *Body) Read(p []byte) (int, error) {
 // atEnd reports whether a source has ended in order: an EOF inside another error tells of one that broke.
 func atEnd(err error) bool { return err == io.EOF } //nolint:errorlint // see above
 
-// read reads from the present connection and counts how long that takes.
-func (b *Body) read(p []byte) (int, error) {
+// hand notes what is handed out.
+func (b *Body) hand(p []byte) {
+	_, _ = b.sum.Write(p)
+	b.offset += int64(len(p))
+}
+
+// receive reads from the present connection and counts how long that takes.
+func (b *Body) receive(p []byte) (int, error) {
 	began := time.Now()
-	b.stall.Reset(b.client.options.Stall)
-	n, err := b.now.Body.Read(p)
-	b.stall.Stop() // the source is not to blame for the time in which nobody reads
+	n, err := b.read(p)
 	b.waited += time.Since(began)
 	b.came += int64(n)
 	return n, err
@@ -137,20 +129,11 @@ func (b *Body) checkPace() error {
 	return nil
 }
 
-// broken ends the present connection.
-func (b *Body) broken(err error) {
-	if b.now != nil {
-		b.stall.Stop()
-		b.now.close()
-	}
-	b.now, b.cause = nil, scrub(err)
-}
-
-// Close ends the transfer.
+// Close ends the transfer. It returns when no connection is used any more.
 func (b *Body) Close() error {
+	b.narrow()
+	b.tries = 0
 	b.broken(errClosed)
 	b.breaks = 0
 	return nil
 }
-
-var errClosed = errors.New("closed")

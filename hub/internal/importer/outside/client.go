@@ -21,7 +21,7 @@ const (
 	maxHeader    = 64 << 10 // bytes of the head of an answer
 )
 
-// Client fetches. Safe for concurrent use. It keeps no connections between requests, so there is nothing to close.
+// Client fetches. Safe for concurrent use. It keeps no connections between transfers, so there is nothing to close.
 type Client struct {
 	filter    *filter
 	transport *http.Transport
@@ -35,6 +35,9 @@ func New(o Options) (*Client, error) {
 		if *d <= 0 {
 			*d = value
 		}
+	}
+	if err := o.parallel(); err != nil {
+		return nil, err
 	}
 	f, err := newFilter(o)
 	if err != nil {

@@ -57,25 +57,32 @@ func (id identity) differs(resp *http.Response, size int64) bool {
 		id.modified != "" && modified != "" && modified != id.modified
 }
 
-// contentRange reads the header Content-Range of an answer with a part. size is -1 when the source does not know it, from is
-// -1 when the answer has no part.
-func contentRange(text string) (from, size int64, ok bool) {
+// contentRange reads the header Content-Range of an answer with a part: its first and its last byte, -1 when the answer has no
+// part, and the size of all the data, -1 when the source does not know it.
+func contentRange(text string) (from, last, size int64, ok bool) {
 	span, total, found := strings.Cut(strings.TrimPrefix(text, "bytes "), "/")
 	if !found || !strings.HasPrefix(text, "bytes ") {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
-	from, size = -1, -1
-	var err error
+	from, last, size = -1, -1, -1
 	if total != "*" {
-		if size, err = strconv.ParseInt(total, 10, 64); err != nil || size < 0 {
-			return 0, 0, false
+		if size, ok = number(total); !ok {
+			return 0, 0, 0, false
 		}
 	}
 	if span != "*" {
-		first, _, _ := strings.Cut(span, "-")
-		if from, err = strconv.ParseInt(first, 10, 64); err != nil || from < 0 {
-			return 0, 0, false
+		first, end, _ := strings.Cut(span, "-")
+		if from, ok = number(first); !ok {
+			return 0, 0, 0, false
+		}
+		if last, ok = number(end); !ok || last < from {
+			return 0, 0, 0, false
 		}
 	}
-	return from, size, true
+	return from, last, size, true
+}
+
+func number(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n >= 0
 }

@@ -26,7 +26,7 @@ const connect = 300 * time.Millisecond
 
 // newClient returns a client that may connect to 127.0.0.1, where servers of tests are, and to no other address of this
 // machine: what listens at 127.0.0.2 plays a service of the inside.
-func newClient(t *testing.T, set ...func(*Options)) *Client {
+func newClient(t testing.TB, set ...func(*Options)) *Client {
 	t.Helper()
 	o := Options{AllowNetworks: []string{"127.0.0.1"}, AllowPorts: anyPort, Connect: connect, Header: 2 * time.Second, Stall: 2 * time.Second}
 	for _, s := range set {

@@ -9,6 +9,8 @@ package outside
 import (
 	"net"
 	"time"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
 // Options say what may be fetched, and how long it may take. The zero value is right for users who are not trusted.
@@ -28,10 +30,35 @@ type Options struct {
 	// CAFile names certificates that those of sources are checked with; empty: those of the system.
 	CAFile string
 
+	// Connections is over how many connections the data of one source comes, 1 to 16, where it is long, its server can begin in
+	// the middle and says how to know that the data is the same; default 4. Each takes 8 MiB of memory, and there are 8 MiB
+	// more.
+	Connections int
+
 	Connect  time.Duration // for a connection; all that cannot be reached takes so long to fail; default 10 s
 	Header   time.Duration // for the beginning of an answer, redirects included; default 1 minute
 	Stall    time.Duration // longest silence of a source; default 1 minute
 	Resolver *net.Resolver // nil: that of the system
+
+	segment int64 // bytes that one request over one of several connections asks for; default 8 MiB
+	large   int64 // bytes that have to be left for several connections; default 64 MiB
+}
+
+// maxConnections bounds Options.Connections: a server that more connections would help is protected from them.
+const maxConnections = 16
+
+// parallel sets what is not set of how data comes over several connections.
+func (o *Options) parallel() error {
+	if o.Connections == 0 {
+		o.Connections = 4
+	}
+	if o.Connections < 1 || o.Connections > maxConnections {
+		return fault.BadField("import-connections", "must be 1 to %d", maxConnections)
+	}
+	if o.segment == 0 {
+		o.segment, o.large = segmentBytes, largeBytes
+	}
+	return nil
 }
 
 // ForRegions returns the options for addresses that the operator's service catalog names: any port and any host, private

@@ -12,43 +12,16 @@ import (
 // errNoRange says that the source has nothing at the place asked for.
 var errNoRange = errors.New("the source has nothing there")
 
-// resume connects again after a break.
-func (b *Body) resume() error {
-	if b.about.ranges && b.offset-b.since >= progress {
-		b.breaks = maxBreaks
-		b.wait.Reset()
-	}
-	b.since = b.offset
-	for {
-		if b.breaks == 0 {
-			return fault.Wrap(b.cause, fault.Unavailable, ReasonLost, "the source stopped before all bytes had come")
-		}
-		b.breaks--
-		if err := b.wait.Wait(b.ctx); err != nil {
-			return err
-		}
-		err := b.client.reach(b.ctx, b.reopen)
-		if err == nil || b.ctx.Err() != nil || !fault.Retryable(err) {
-			return err
-		}
-		b.cause = err
-	}
-}
-
-// reopen gets the rest of the data, from the mirror that the beginning came from while it has it.
-func (b *Body) reopen() error {
-	r := b.request
-	r.URI = b.place
-	get := b.again
-	if b.offset > 0 && b.about.ranges && b.about.validator() != "" {
-		get = b.rest
-	}
-	err := get(r)
-	if _, refused := errors.AsType[Status](err); refused && b.place != b.request.URI {
-		b.place = b.request.URI
-		return unreachable(err)
-	}
-	return err
+// restart connects again after a break.
+func (b *Body) restart() error {
+	return b.resume(b.about.ranges, func() error {
+		return b.client.reach(b.ctx, func() error {
+			if b.offset > 0 && b.about.ranges && b.about.validator() != "" {
+				return b.reopen(b.rest)
+			}
+			return b.reopen(b.again)
+		})
+	})
 }
 
 // rest asks for the bytes that are missing, on condition that the data is the same; other data comes as a whole.
@@ -63,7 +36,7 @@ func (b *Body) rest(r Request) error {
 		b.about.ranges = false
 		return b.skip(a)
 	}
-	from, size, ok := contentRange(a.Header.Get("Content-Range"))
+	from, _, size, ok := contentRange(a.Header.Get("Content-Range"))
 	switch {
 	case a.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		err = b.ended(size, ok)
@@ -116,7 +89,7 @@ func (b *Body) skip(a *answer) error {
 	b.attach(a)
 	buf := make([]byte, skipBuffer)
 	for left := b.offset; left > 0; {
-		n, err := b.read(buf[:min(left, skipBuffer)])
+		n, err := b.receive(buf[:min(left, skipBuffer)])
 		_, _ = sum.Write(buf[:n])
 		if left -= int64(n); left > 0 && err != nil {
 			b.broken(err)
