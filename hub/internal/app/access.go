@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/inject"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/trust"
 	"github.com/atoll-dcn/atoll/pkg/auth"
@@ -77,6 +78,7 @@ type access struct {
 	fetch    fetchers
 	// signatures checks those of images; never nil.
 	signatures *trust.Signatures
+	inject     *inject.Rules // properties of imported images
 }
 
 // openAccess reads the files of an AccessConfig. A mistake in one of them stops the start.
@@ -84,6 +86,9 @@ func openAccess(all Config, log hclog.Logger) (*access, error) {
 	a, c := &access{}, all.Access
 	var err error
 	if a.fetch, err = outsideOf(all); err != nil {
+		return nil, err
+	}
+	if a.inject, err = inject.Parse(all.Inject.Properties, all.Inject.IgnoreRoles); err != nil {
 		return nil, err
 	}
 	a.policy, err = policy.New(policy.Options{

@@ -159,7 +159,8 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 	})
 	imports := importer.New(importer.Config{
 		Catalog: cat, Outside: h.access.fetch.users, Area: h.area, MaxSize: h.Limits.ImageSize, Lenient: h.FormatMatch == formatWarn,
-		Log: h.log.Named("importer"),
+		Inject: h.access.inject,
+		Log:    h.log.Named("importer"),
 	})
 	index := glance.NewIndex(cat)
 	defer index.Close()

@@ -41,6 +41,7 @@ type Config struct {
 	Access         AccessConfig
 	Hubs           HubsConfig
 	Import         outside.Options
+	Inject         InjectConfig
 	FormatMatch    string // strict or warn
 	Signature      SignatureConfig
 	Limits         catalog.Limits

@@ -41,6 +41,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.limits(f)
 	c.imports(f)
 	c.signatures(f)
+	c.inject(f)
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&c.Log.JSON, "log-json", false, "log one JSON object a line")
 	return cmd

@@ -66,7 +66,7 @@ func (im *Importer) Enqueue(ctx context.Context, in catalog.Import, open Open) (
 	default:
 		return nil, fault.New(fault.Unavailable, "FETCH_QUEUE_FULL", "%d imports wait for their turn already; try again later", im.Queue)
 	}
-	op, err := im.Catalog.BeginImport(ctx, in)
+	op, err := im.Catalog.BeginImport(ctx, im.inject(ctx, in))
 	if err != nil {
 		<-im.places
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer/inject"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/berth"
@@ -30,11 +31,12 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Outside *outside.Client // fetches URLs
 	Area    *staging.Area
-	Fetches int   // URLs fetched at the same time; default 4
-	Queue   int   // fetches that wait for their turn; default 1000; more are refused
-	Uploads int   // callers whose data arrives at the same time, each with 16 MiB of buffers; default 128; a project has half
-	MaxSize int64 // longest image in bytes, whatever the catalog's limits say; default 16 TiB
-	Lenient bool  // accept data of another format than the image is said to have, and log it; unsafe data never
+	Fetches int           // URLs fetched at the same time; default 4
+	Queue   int           // fetches that wait for their turn; default 1000; more are refused
+	Uploads int           // callers whose data arrives at the same time, each with 16 MiB of buffers; default 128; a project has half
+	MaxSize int64         // longest image in bytes, whatever the catalog's limits say; default 16 TiB
+	Lenient bool          // accept data of another format than the image is said to have, and log it; unsafe data never
+	Inject  *inject.Rules // properties of the operator; nil: none
 	Log     hclog.Logger
 }
 
