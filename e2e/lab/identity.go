@@ -66,9 +66,12 @@ func (a *Actor) Service() *gophercloud.ServiceClient {
 	return c
 }
 
-// Token returns a token of the user.
+// Token returns a token of the user; empty for one who needs none.
 func (a *Actor) Token() string {
 	a.T.Helper()
+	if a.id == nil {
+		return ""
+	}
 	return a.Provider().Token()
 }
 

@@ -120,12 +120,18 @@ func (l *Lab) StartHub() {
 		"--data-dir", filepath.Join(l.Dir, "hub"), "--grpc-addr", l.api, "--link-addr", l.link,
 		"--frames-addr", "127.0.0.1:0", "--metrics-addr", l.metrics, "--image-addr", l.image,
 	}, l.flags...)
-	l.Hub = start(l.owner, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
+	if err := os.MkdirAll(l.Scratch(), 0o700); err != nil {
+		l.T.Fatal(err)
+	}
+	l.Hub = startWith(l.owner, []string{"TMPDIR=" + l.Scratch()}, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
 	Eventually(l.T, time.Minute, "the hub answers", func() error {
 		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
 		return err
 	})
 }
+
+// Scratch returns the directory in which the hub may make temporary files.
+func (l *Lab) Scratch() string { return filepath.Join(l.Dir, "tmp") }
 
 // Options change the configuration of an agent.
 type Options map[string]string

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,12 +22,19 @@ type Process struct {
 // start starts a program that is killed when the test ends, and when the test's own process dies.
 func start(t *testing.T, log, program string, args ...string) *Process {
 	t.Helper()
+	return startWith(t, nil, log, program, args...)
+}
+
+// startWith is start with more variables in the environment.
+func startWith(t *testing.T, env []string, log, program string, args ...string) *Process {
+	t.Helper()
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
 	p := &Process{t: t, cmd: exec.Command(program, args...), done: make(chan struct{})} //nolint:noctx // outlives any context but the test's
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = f, f
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -87,6 +96,28 @@ func (p *Process) Received() int64 {
 		p.t.Fatal(err)
 	}
 	return n
+}
+
+// Children returns the names of the programs that the process has started and that run now.
+func (p *Process) Children() []string {
+	p.t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var names []string
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		head, rest, _ := strings.Cut(string(b), ") ")
+		_, name, _ := strings.Cut(head, "(")
+		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(p.cmd.Process.Pid) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Exited returns a channel that is closed when the process has ended.

@@ -58,7 +58,9 @@ func (a *Actor) Call(method, path string, body any, header ...string) *Answer {
 		a.T.Fatal(err)
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("X-Auth-Token", a.Token())
+	if token := a.Token(); token != "" {
+		req.Header.Set("X-Auth-Token", token)
+	}
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
