@@ -151,11 +151,12 @@ func (s *Store) Agree(ctx context.Context, name, value string) (agreed string, e
 	ctx, cancel := s.bounded(ctx, s.timing.request)
 	defer cancel()
 	key := s.keys.agreed() + name
-	txn := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Else(clientv3.OpGet(key))
+	var propose []clientv3.Op
 	if value != "" {
-		txn = txn.Then(clientv3.OpPut(key, value))
+		propose = append(propose, clientv3.OpPut(key, value))
 	}
-	resp, err := txn.Commit()
+	resp, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+		Then(propose...).Else(clientv3.OpGet(key)).Commit()
 	if err != nil {
 		return "", fault.Wrap(err, fault.Unavailable, "STORE_UNAVAILABLE", "the store of records does not answer")
 	}
