@@ -153,6 +153,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
 	})
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
+	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
 	loop = reconcile.NewLoop(reconcile.Config{
 		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout)}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,
