@@ -84,7 +84,8 @@ func (s *Sandbox) Run(ctx context.Context, args []string, files []*os.File, limi
 	cmd.Stderr = said
 	cmd.ExtraFiles = append([]*os.File{theirs}, files...)
 	cmd.SysProcAttr = c.attributes()
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	group := &group{}
+	cmd.Cancel = func() error { return group.kill(cmd.Process.Pid) }
 	cmd.WaitDelay = afterlife
 
 	// The kernel takes the death of the thread that started a process for that of its parent.
@@ -101,7 +102,7 @@ func (s *Sandbox) Run(ctx context.Context, args []string, files []*os.File, limi
 		cancel()
 	}
 	await(cmd.Process.Pid)
-	_ = cmd.Cancel() // what is left of its group, while its number cannot be another's
+	group.end(cmd.Process.Pid)
 	werr := cmd.Wait()
 	if rerr != nil {
 		return Result{}, &stepError{stepStart, rerr}
@@ -139,6 +140,30 @@ func (c cell) attributes() *syscall.SysProcAttr {
 // preferVictim lets the kernel kill the process rather than the hub when the machine has no memory left. It may not work.
 func preferVictim(pid int) {
 	_ = os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj"), []byte("1000"), 0) //nolint:gosec // it exists
+}
+
+// group is that of a process that may have started others.
+type group struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+// kill kills the group, unless its number may be another's by now.
+func (g *group) kill(pid int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return os.ErrProcessDone
+	}
+	return syscall.Kill(-pid, syscall.SIGKILL)
+}
+
+// end kills what is left of the group of a process that has ended and was not waited for.
+func (g *group) end(pid int) {
+	_ = g.kill(pid) // nobody may be left
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
 }
 
 // await blocks until a child has ended, and leaves it for others to be waited for.
