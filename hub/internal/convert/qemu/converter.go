@@ -39,7 +39,7 @@ func New(o Options) (*Converter, error) {
 	case o.CPU < 0 || o.Time < 0:
 		return nil, fault.BadField("qemu-time", "must not be below 0")
 	case o.Most < 0:
-		return nil, fault.BadField("conversions", "must not be below 0")
+		return nil, fault.BadField("qemu-conversions", "must not be below 0")
 	}
 	return &Converter{o: o, log: o.Log, room: make(chan struct{}, o.Most)}, nil
 }
