@@ -67,7 +67,8 @@ func openXFS(v view) (fileSystem, error) {
 	if x.dirBlock = x.block << s[192]; x.dirBlock > 65536 {
 		return nil, unsure("an XFS with impossible directories")
 	}
-	return x, nil
+	log := xfsLog{x: x, start: be.Uint64(s[48:]), sectors: int64(be.Uint32(s[96:])) * (x.block / 512)}
+	return x, log.clean()
 }
 
 func (x *xfs) root() uint64 { return x.rootIno }
@@ -138,22 +139,29 @@ func (x *xfs) data(f *file) ([]byte, error) {
 	return out, nil
 }
 
-// remote reads a symbolic link from blocks of its own, which have a head of 56 bytes.
+// remote reads a symbolic link from extents of its own, each of which has a head of 56 bytes.
 func (x *xfs) remote(list []extent, size int64) (out []byte, err error) {
 	const head = 56
-	for n := uint64(0); int64(len(out)) < size; n++ {
-		b, err := x.read(list, n, x.block)
+	for _, e := range list {
+		length := int64(e.count) * x.block
+		if length > maxTarget+x.block { // far longer than any that is made
+			return nil, unsure("a damaged symbolic link")
+		}
+		b, err := x.read(list, e.first, length)
 		if err != nil {
 			return nil, err
 		}
 		if b == nil || string(b[:4]) != "XSLM" || int64(be.Uint32(b[4:])) != int64(len(out)) {
 			return nil, unsure("a damaged symbolic link")
 		}
-		length := int64(be.Uint32(b[8:]))
-		if length == 0 || length > x.block-head || length > size-int64(len(out)) {
+		length = int64(be.Uint32(b[8:]))
+		if length == 0 || length > int64(len(b))-head || length > size-int64(len(out)) {
 			return nil, unsure("a damaged symbolic link")
 		}
 		out = append(out, b[head:head+length]...)
+	}
+	if int64(len(out)) != size {
+		return nil, unsure("a damaged symbolic link")
 	}
 	return out, nil
 }

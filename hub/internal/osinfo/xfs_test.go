@@ -70,7 +70,7 @@ func TestXFSLongLink(t *testing.T) {
 	}
 }
 
-// linkBlock is a block that holds the part of a symbolic link that begins at off.
+// linkBlock is an extent that holds the part of a symbolic link that begins at off.
 func linkBlock(off int, part string) []byte {
 	b := make([]byte, 56, 1024)
 	copy(b, "XSLM")
@@ -79,7 +79,7 @@ func linkBlock(off int, part string) []byte {
 	return append(b, part...)
 }
 
-func TestXFSLinkInTwoBlocks(t *testing.T) {
+func TestXFSLinkInTwoExtents(t *testing.T) {
 	target := strings.Repeat("x", 1000)
 	disk := make([]byte, 4096)
 	copy(disk[2048:], linkBlock(0, target[:968]))
@@ -90,7 +90,15 @@ func TestXFSLinkInTwoBlocks(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	if got, err := x.remote([]extent{{first: 0, at: 2, count: 1}}, 1000); err == nil {
-		t.Errorf("without the second block: %d bytes", len(got))
+		t.Errorf("without the second: %d bytes", len(got))
+	}
+	if got, err := x.remote([]extent{{first: 0, at: 0, count: 1 << 20}}, 1000); err == nil {
+		t.Errorf("a huge extent: %d bytes", len(got))
+	}
+	copy(disk[1024:], make([]byte, 2048))
+	copy(disk[1024:], linkBlock(0, target))
+	if got, err := x.remote([]extent{{first: 0, at: 1, count: 2}}, 1000); err != nil || string(got) != target {
+		t.Errorf("one extent of two blocks: %d bytes, %v", len(got), err)
 	}
 }
 
