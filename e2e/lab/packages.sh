@@ -3,7 +3,7 @@
 set -euo pipefail
 
 declare -A sets=(
-	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates'
+	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates e2fsprogs fdisk xfsprogs'
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
 	[debian]='mmdebstrap'
@@ -43,6 +43,7 @@ have() {
 	grub-common) command -v grub-mkimage >/dev/null ;;
 	e2fsprogs) command -v mke2fs >/dev/null ;;
 	fdisk) command -v sfdisk >/dev/null ;;
+	xfsprogs) command -v mkfs.xfs >/dev/null ;;
 	mmdebstrap) command -v mmdebstrap >/dev/null ;;
 	keystone) command -v keystone-manage >/dev/null ;;
 	barbican-api) command -v barbican-wsgi-api >/dev/null ;;
