@@ -61,7 +61,11 @@ func (j *job) run(ctx context.Context) error {
 	var exports [3]nbd.Export
 	j.time = begin(wall, func() { cancel(errTime) })
 	defer j.time.end()
-	exports[0] = nbd.Export{Size: j.size, Reader: reader{j.src, j.time}}
+	image, size, err := open(j.format, j.src, j.size)
+	if err != nil {
+		return j.outcome(sandbox.Result{}, nil, nil, []error{err}, cpu)
+	}
+	exports[0] = nbd.Export{Size: size, Reader: reader{image, j.time}}
 	exports[1] = nbd.Export{Size: sector, Reader: bytes.NewReader(mark)}
 	exports[2] = nbd.Export{Size: j.disk.end() + sector, Writer: writer{j.disk, j.time}}
 
@@ -182,7 +186,7 @@ func closeAll(files []*os.File) {
 
 // reader and writer stop the time while the hub works.
 type reader struct {
-	*source
+	io.ReaderAt
 	time *patience
 }
 
@@ -190,7 +194,7 @@ type reader struct {
 func (r reader) ReadAt(p []byte, off int64) (int, error) {
 	r.time.enter()
 	defer r.time.leave()
-	return r.source.ReadAt(p, off)
+	return r.ReaderAt.ReadAt(p, off)
 }
 
 type writer struct {
