@@ -61,7 +61,7 @@ func (a *arriving) ReadAt(p []byte, off int64) (int, error) {
 	if int64(len(a.data)) >= off+int64(len(p)) {
 		return copy(p, a.data[off:]), nil
 	}
-	if a.end != io.EOF {
+	if !errors.Is(a.end, io.EOF) {
 		return 0, a.end
 	}
 	return copy(p, a.data[min(off, int64(len(a.data))):]), io.EOF
@@ -178,7 +178,7 @@ func TestSourceEnds(t *testing.T) {
 			a.stop(end)
 			d, err := read(t.Context(), a, mostTest)
 			want := convert.ReasonDamaged
-			if end != io.EOF {
+			if !errors.Is(end, io.EOF) {
 				want = "SOURCE_GONE"
 			}
 			if fault.ReasonOf(err) != want {

@@ -64,7 +64,8 @@ func TestEmptyDiskIsOneRun(t *testing.T) {
 			src := &counted{ReaderAt: bytes.NewReader(test.image.bytes())}
 			c := convertAll(t, src, 1<<60)
 			if c.calls != 1 || c.data != 0 || src.bytes > test.bytes || src.calls > 2+src.bytes/l1Piece {
-				t.Errorf("%d calls with %d bytes of data; %d bytes read in %d calls, want at most %d", c.calls, c.data, src.bytes, src.calls, test.bytes)
+				t.Errorf("%d calls with %d bytes of data; %d bytes read in %d calls, want at most %d",
+					c.calls, c.data, src.bytes, src.calls, test.bytes)
 			}
 		})
 	}

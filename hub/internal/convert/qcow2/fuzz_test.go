@@ -106,7 +106,8 @@ func seeds() []*made {
 		small(32<<10, 1024).table(1024, 1536).put(1536, data).with(func(m *made) { m.version = 2 }),
 		small(1000, 1024).table(1024, packedAt(9, 1537, 600), packedAt(9, 2200, 600)).put(1537, deflated(data)).put(2200, deflated(words)),
 		small(1000, 1024).table(1024, packedAt(9, 1537, 600), packedAt(9, 2200, 600)).put(1537, frame(data)).put(2200, frame(words)).with(asZstd),
-		large.table(2<<14, 3<<14, 0xf0f0<<32|0x0f0f, 0, 0, packedAt(14, 4<<14, 500)).put(3<<14, noise(1<<14, 3)).put(4<<14, deflated(make([]byte, 1<<14))),
+		large.table(2<<14, 3<<14, 0xf0f0<<32|0x0f0f, 0, 0, packedAt(14, 4<<14, 500)).put(3<<14, noise(1<<14, 3)).
+			put(4<<14, deflated(make([]byte, 1<<14))),
 		small(512, 0).with(func(m *made) { m.extensions = extension(0x6803f857, make([]byte, 96)) }),
 	}
 }
