@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if code, mine := sandbox.Main(); mine {
-		os.Exit(code)
+		os.Exit(code) //nolint:forbidigo // the main of the process in the sandbox
 	}
 	goleak.VerifyTestMain(m)
 }

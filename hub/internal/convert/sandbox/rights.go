@@ -68,5 +68,5 @@ func execve(argv0 *byte, argv, env []*byte) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(argv0)), //nolint:gosec // a system call
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))) //nolint:gosec // a system call
 	runtime.KeepAlive(argv)
-	return syscall.Errno(errno)
+	return errno
 }
