@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
