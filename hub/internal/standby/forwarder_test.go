@@ -1,6 +1,7 @@
 package standby
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -392,7 +393,7 @@ func BenchmarkForward(b *testing.B) {
 		b.Fatal(err)
 	}
 	const block = 4 << 20
-	buf := make([]byte, block)
+	buf := bytes.Repeat([]byte("x"), block)
 	go func() {
 		for range b.N {
 			if _, err := c.Write(buf); err != nil {
