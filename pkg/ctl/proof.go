@@ -33,7 +33,7 @@ type signatureProof struct {
 	Fingerprint string     `json:"certificate_sha256"`
 	Subject     string     `json:"subject"`
 	ByHub       *time.Time `json:"verified_by_hub,omitempty"` // when the data came in
-	Trusted     bool       `json:"trusted"` // the operator of the hub vouches for the certificate
+	Trusted     bool       `json:"trusted,omitempty"`         // the operator of the hub vouches for the certificate
 	Here        bool       `json:"verified_here"`             // over the data itself, by this program
 	Compared    bool       `json:"certificate_compared"`      // that of --certificate is the one the hub has used
 }
