@@ -47,7 +47,8 @@ func open(format string, src io.ReaderAt, size int64) (io.ReaderAt, int64, error
 			return ending{ReaderAt: src, size: size, head: vmdkHead}, boundless, nil
 		}
 	}
-	return src, size, nil
+	// Whole sectors, as it sees files: version 7.2 waits for ever for the last bytes of an export that has others.
+	return ending{ReaderAt: src, size: size, head: boundless}, (size + sector - 1) / sector * sector, nil
 }
 
 // ReadAt implements io.ReaderAt.
