@@ -72,7 +72,11 @@ packages: # Install the Debian packages that tests need, when root and apt-get a
 .PHONY: test
 test: packages ## All tests: unit with -race, conformance and scenarios on real Ceph (installs what it needs as root on Debian)
 	@$(MAKE) build
-	@e2e/ci/test.sh unit conformance scenarios
+	@e2e/ci/test.sh unit fuzz conformance scenarios
+
+.PHONY: fuzz
+fuzz: ## Fuzz everything that reads what strangers send, for 30 seconds together (FUZZ_SECONDS=600 for a long run)
+	@e2e/ci/fuzz.sh
 
 .PHONY: e2e
 e2e: packages ## Only the scenarios, on real Ceph

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests: test.sh PART... with the parts unit, conformance, scenarios and robustness.
+# Runs the tests: test.sh PART... with the parts unit, fuzz, conformance, scenarios and robustness.
 # Output is that of `go test`. What cannot run on this machine is named; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -96,6 +96,12 @@ unit() {
 	((${#linked[@]} == 0)) || CGO_ENABLED=0 go test -timeout 10m "${linked[@]}"
 }
 
+# fuzz: a short run of every fuzz target.
+fuzz() {
+	note "fuzzing"
+	e2e/ci/fuzz.sh
+}
+
 # conformance: the suite of package rbdtest against a real pool.
 conformance() {
 	can_run 'conformance on real Ceph' || return 0
@@ -129,10 +135,10 @@ robustness() {
 	ATOLL_LONG=1 go test -count=1 -timeout 15m -v -run TestStormOnImages ./e2e/scenarios
 }
 
-(($# > 0)) || { echo "usage: test.sh unit|conformance|scenarios|robustness ..." >&2; exit 2; }
+(($# > 0)) || { echo "usage: test.sh unit|fuzz|conformance|scenarios|robustness ..." >&2; exit 2; }
 for part in "$@"; do
 	case $part in
-	unit | conformance | scenarios | robustness) "$part" ;;
+	unit | fuzz | conformance | scenarios | robustness) "$part" ;;
 	*) echo "no such part: $part" >&2; exit 2 ;;
 	esac
 done

@@ -223,3 +223,38 @@ func TestLostStaging(t *testing.T) {
 		}
 	}
 }
+
+// TestAdoptUnsafe adopts copies in which a program would see a disk with a file of the host behind it, or a disk of another
+// format: rows 41 and 42 of the advisories. They are refused before anybody could start an instance from them, and left as they
+// are; with what it is said to be in the same place, the image can still be had.
+func TestAdoptUnsafe(t *testing.T) {
+	l := lab.New(t)
+	data, _ := lab.Data(8<<20, 4)
+	header := func(backing bool) []byte {
+		p := make([]byte, len(data))
+		copy(p, "QFI\xfb\x00\x00\x00\x03")
+		p[23], p[29] = 16, 0x40
+		copy(p[100:], "\x00\x00\x00\x68")
+		if backing {
+			p[14], p[19] = 2, 11
+			copy(p[512:], "/etc/passwd")
+		}
+		return p
+	}
+	for reason, content := range map[string][]byte{"FORMAT_UNSAFE": header(true), "FORMAT_MISMATCH": header(false)} {
+		id := l.Create(reason)
+		url := place(l, "dcn0", id, content)
+		sum := l.Sum("dcn0", id)
+		l.Fails(adopt(l, id, url, nil), reason)
+		if img := l.Image(id); img.Status != hubv1.ImageStatus_IMAGE_STATUS_QUEUED || len(img.Locations) > 0 || img.Checksum != "" {
+			t.Errorf("image %v", img)
+		}
+		if meta := l.MustRBD("dcn0", "image-meta", "ls", "images/"+id); strings.Contains(meta, "atoll") || l.Sum("dcn0", id) != sum {
+			t.Errorf("the refused copy was changed: %s", meta)
+		}
+		l.MustRBD("dcn0", "snap", "unprotect", "images/"+id+"@snap")
+		l.MustRBD("dcn0", "snap", "rm", "--no-progress", "images/"+id+"@snap")
+		l.MustRBD("dcn0", "rm", "--no-progress", "images/"+id)
+		l.Succeeds(adopt(l, id, place(l, "dcn0", id, data), nil))
+	}
+}

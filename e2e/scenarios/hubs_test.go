@@ -29,6 +29,7 @@ type hubs struct {
 	data []byte
 	sum  string
 	gate chan struct{} // closed when the download may go on
+	open func()        // closes it
 	url  string
 }
 
@@ -36,7 +37,7 @@ func newHubs(t *testing.T, shared bool) *hubs {
 	t.Helper()
 	h := &hubs{Hubs: lab.NewHubs(t, 3, shared, "--staging-retention", "1s", "--import-connections", "1"), gate: make(chan struct{})}
 	h.data, h.sum = lab.Data(64<<20, 32)
-	open := sync.OnceFunc(func() { close(h.gate) })
+	h.open = sync.OnceFunc(func() { close(h.gate) })
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(h.data)))
 		if r.Method == http.MethodHead {
@@ -51,7 +52,7 @@ func newHubs(t *testing.T, shared bool) *hubs {
 		}
 	}))
 	t.Cleanup(func() {
-		open()
+		h.open()
 		web.Close()
 	})
 	h.url = web.URL + "/disk.raw"
@@ -208,7 +209,7 @@ func TestHubsTakeEachOthersRequests(t *testing.T) {
 	if !bytes.Equal(got, h.data) {
 		t.Error("another hub answers other data")
 	}
-	close(h.gate)
+	h.open()
 	h.active(h.download(h.At(others[1])))
 }
 
@@ -255,7 +256,7 @@ func takesOver(t *testing.T, shared bool) {
 		}
 		return err
 	})
-	close(h.gate)
+	h.open()
 	for _, s := range lab.Sites {
 		h.WaitSite(s, true)
 	}
@@ -318,7 +319,7 @@ func TestHubsPausedLeader(t *testing.T) {
 	if log := h.Log(leader.Name); !strings.Contains(log, "no longer leads") {
 		t.Errorf("its last words: %s", log[max(0, len(log)-1000):])
 	}
-	close(h.gate)
+	h.open()
 	h.active(downloaded)
 	h.direct(h.At(next), staged).Is(http.StatusAccepted)
 	h.active(staged)

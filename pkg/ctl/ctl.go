@@ -85,17 +85,10 @@ type cli struct {
 
 // verb wraps the body of a command: it dials the hub and bounds the time.
 func (c *cli) verb(body func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		c.running = true
+	return c.local(func(ctx context.Context, args []string) error {
 		if err := c.dial(); err != nil {
 			return err
 		}
-		ctx := cmd.Context()
-		if c.timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, c.timeout)
-			defer cancel()
-		}
 		return body(ctx, args)
-	}
+	})
 }

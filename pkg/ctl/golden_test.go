@@ -14,6 +14,8 @@ func TestGolden(t *testing.T) {
 		"exit_codes.txt":          "help exit-codes",
 		"help_create.txt":         "image create --help",
 		"help_member.txt":         "image member --help",
+		"help_sign.txt":           "image sign --help",
+		"help_verify.txt":         "image verify --help",
 		"image_list.txt":          "image list",
 		"image_list_public.txt":   "image list --visibility public --status active",
 		"image_show_public.txt":   "image show wide",

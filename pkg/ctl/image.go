@@ -15,7 +15,8 @@ import (
 func (c *cli) image() *cobra.Command {
 	return noun("image", groupImages, "Virtual machine images: one UUID whatever the number of copies",
 		c.imageImport(), c.imageList(), c.imageShow(), c.imageCopy(), c.imageUpdate(), c.imageDownload(), c.imageDelete(),
-		c.imageCreate(), c.imageStage(), c.imageAdopt(), c.imageTag(), c.imageMember(), c.imageDeactivate(), c.imageReactivate())
+		c.imageCreate(), c.imageStage(), c.imageAdopt(), c.imageTag(), c.imageMember(), c.imageDeactivate(), c.imageReactivate(),
+		c.imageSign(), c.imageVerify())
 }
 
 // showImage writes one image. As text it also says how the copies on their way get on.

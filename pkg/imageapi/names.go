@@ -22,16 +22,6 @@ const (
 	maxPrefer     = 64        // stores that a download may prefer
 )
 
-// AllowedDiskFormats returns the disk formats that an image may have, in the order of the schema. The slice is new.
-func AllowedDiskFormats() []string {
-	return []string{"ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"}
-}
-
-// AllowedContainerFormats returns the container formats that an image may have, in the order of the schema. The slice is new.
-func AllowedContainerFormats() []string {
-	return []string{"ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"}
-}
-
 // The attributes that the API derives or keeps, so that no property can have their name.
 var (
 	writable = []string{

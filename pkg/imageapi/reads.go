@@ -7,6 +7,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/policy"
 )
 
@@ -45,6 +46,8 @@ type Reads struct {
 	Policy Policy
 	Open   Opener         // nil: the data has no route here
 	Stores func() []Store // in the order shown; nil: the stores have no routes here
+	// Formats are those that the schemas name.
+	Formats image.Formats
 }
 
 // Register adds the routes to rt.
@@ -60,7 +63,7 @@ func (rd *Reads) Register(rt *Router) {
 		rt.Handle(http.MethodGet, "/v2/info/stores", rd.listStores)
 		rt.Handle(http.MethodGet, "/v2/info/stores/detail", rd.detailStores)
 	}
-	registerSchemas(rt)
+	registerSchemas(rt, rd.Formats)
 }
 
 // Find returns the image that the path value "id" names and the caller, if the caller may apply the rule to it.

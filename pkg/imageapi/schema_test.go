@@ -2,9 +2,13 @@ package imageapi
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
 // property is what clients look at in a schema.
@@ -67,7 +71,45 @@ func TestImageSchema(t *testing.T) {
 	if len(s.Links) != 3 || s.Links[1].Rel != "enclosure" || s.Links[1].Href != "{file}" {
 		t.Error(s.Links)
 	}
-	for name, formats := range map[string][]string{"disk_format": AllowedDiskFormats(), "container_format": AllowedContainerFormats()} {
+	checkEnums(t, s, image.Formats{})
+}
+
+// The schemas name the formats that the installation accepts, and no others.
+func TestSchemaFormats(t *testing.T) {
+	formats, err := image.ParseFormats([]string{"raw", "gpt"}, []string{"bare"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	b.router = NewRouter()
+	b.reads.Formats = formats
+	b.reads.Register(b.router)
+	for _, name := range []string{"image", "images"} {
+		answer := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/v2/schemas/"+name, http.NoBody)
+		r.Header.Set("X-Auth-Token", "reader")
+		b.options.Registry = nil
+		b.router.Serve(b.options).ServeHTTP(answer, r)
+		var s schemaView
+		if name == "images" {
+			var list struct {
+				Properties struct{ Images struct{ Items schemaView } }
+			}
+			err = json.Unmarshal(answer.Body.Bytes(), &list)
+			s = list.Properties.Images.Items
+		} else {
+			err = json.Unmarshal(answer.Body.Bytes(), &s)
+		}
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		checkEnums(t, s, formats)
+	}
+}
+
+func checkEnums(t *testing.T, s schemaView, accepted image.Formats) {
+	t.Helper()
+	for name, formats := range map[string][]string{"disk_format": accepted.Disk(), "container_format": accepted.Container()} {
 		enum := s.Properties[name].Enum
 		if len(enum) != len(formats)+1 || enum[0] != nil {
 			t.Fatal(name, enum)

@@ -77,7 +77,7 @@ func (f Finding) Check(disk string) error {
 
 func (f Finding) matches(found Format, disk string) bool {
 	switch disk {
-	case "raw":
+	case "raw", "gpt": // gpt is what some installations call whole disks
 		// An encrypted volume is a raw disk for everybody without its key; Cinder uploads such volumes as raw ones.
 		return found == Raw || partitioned(found) || found == LUKS
 	case "ami", "ari", "aki", "ploop": // nothing tells that data is one of those; kernels look like boot sectors

@@ -86,7 +86,7 @@ func TestRecognises(t *testing.T) {
 func TestMatches(t *testing.T) {
 	t.Parallel()
 	accepts := map[string][]Format{
-		"raw": {Raw, MBR, GPT, LUKS}, "qcow2": {QCOW2}, "vmdk": {VMDK}, "vhd": {VHD}, "vhdx": {VHDX}, "vdi": {VDI}, "iso": {ISO}, "gpt": {GPT},
+		"raw": {Raw, MBR, GPT, LUKS}, "qcow2": {QCOW2}, "vmdk": {VMDK}, "vhd": {VHD}, "vhdx": {VHDX}, "vdi": {VDI}, "iso": {ISO}, "gpt": {Raw, MBR, GPT, LUKS},
 		"ami": {Raw, MBR}, "ari": {Raw, MBR}, "aki": {Raw, MBR}, "ploop": {Raw, MBR},
 	}
 	for disk, formats := range accepts {

@@ -67,6 +67,7 @@ func pkcs8(t *testing.T, k key) []byte {
 
 // TestOpenSSL lets OpenSSL verify what this package signs, and the other way round.
 func TestOpenSSL(t *testing.T) {
+	t.Parallel()
 	openssl := program(t, "openssl")
 	for _, name := range []string{"p256", "p384", "p521", "rsa2048", "rsa3072"} {
 		k := named(t, name)
@@ -119,11 +120,13 @@ func TestOpenSSL(t *testing.T) {
 }
 
 // cursive verifies with OpenStack's own code what comes as JSON, and signs the data with the same parameters.
+//
+//nolint:misspell // the name of a library
 const cursive = `
 import base64, json, sys
 from unittest import mock
-from cryptography.hazmat.primitives import serialization, hashes
 from cryptography.hazmat.primitives.asymmetric import padding, ec
+from cryptography.hazmat.primitives import serialization
 from cryptography import x509
 from cursive import signature_utils as s
 job = json.load(sys.stdin)
@@ -149,6 +152,7 @@ print(json.dumps(out))
 // TestCursive lets python-cursive, which Glance, Nova and Cinder verify with, verify what this package signs, and verifies
 // what is signed with its parameters.
 func TestCursive(t *testing.T) {
+	t.Parallel()
 	python := ""
 	for _, p := range []string{"/usr/bin/python3", "python3"} { // the distribution's comes first: it has the package
 		if _, ok := run(t, nil, p, "-c", "import cursive"); ok {

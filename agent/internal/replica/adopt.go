@@ -120,7 +120,7 @@ func (m *Manager) lookClaim(ctx context.Context, j job) (c claim, out *outcome, 
 	case j.want.size != 0 && j.want.size != c.size:
 		return c, refusal("COPY_CHANGED", "the copy has another length than when it was adopted"), nil
 	}
-	return c, nil, nil
+	return c, nil, m.inspect(ctx, j, snap)
 }
 
 func refusal(reason, format string, args ...any) *outcome {
@@ -184,6 +184,9 @@ func (m *Manager) digestClaim(ctx context.Context, j job, c claim, track *tracke
 		return nil, nil, atStore(err)
 	}
 	defer closed(snap)
+	if err := m.inspect(ctx, j, snap); err != nil {
+		return nil, nil, err
+	}
 	d, err := digest(ctx, snap, track)
 	if err != nil {
 		return nil, nil, err

@@ -18,7 +18,8 @@ type want struct {
 	size       int64           // 0 while unknown
 	root       manifest.Digest // zero while unknown
 	verify     uint64
-	adopted    bool // somebody else has made the copy
+	adopted    bool   // somebody else has made the copy
+	format     string // disk format that a copy to be adopted must have; empty: whatever it has
 }
 
 // inbox collects a desired state that comes in several messages.
@@ -128,6 +129,20 @@ func (m *Manager) forgetLocked(k key) {
 	m.ready[k] = struct{}{}
 }
 
+// formatOf returns the disk format that a copy to be adopted must have. What is in other containers than bare is not looked
+// at, and a hub that says nothing means raw, which is what sites boot from.
+func formatOf(d *agentv1.DesiredReplica) string {
+	format, container := d.GetMetadata().GetDiskFormat(), d.GetMetadata().GetContainerFormat()
+	switch {
+	case d.Goal != agentv1.Goal_GOAL_ADOPTED, container != "" && container != "bare":
+		return ""
+	case format == "":
+		return "raw"
+	default:
+		return format
+	}
+}
+
 func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 	id, err := image.ParseID("image_id", d.ImageId)
 	if err != nil {
@@ -139,6 +154,7 @@ func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 		if w.content, err = image.ParseID("content.content_id", d.GetContent().GetContentId()); err != nil {
 			return key{}, want{}, err
 		}
+		w.format = formatOf(d)
 	case agentv1.Goal_GOAL_HOLD, agentv1.Goal_GOAL_CONDEMNED, agentv1.Goal_GOAL_ABSENT:
 	default:
 		return key{}, want{}, fault.BadField("goal", "%d is not a goal this agent knows", d.Goal)

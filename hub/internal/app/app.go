@@ -132,15 +132,18 @@ func (h *hub) campaign(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(&err, h.area)
+	cat := catalog.New(h.records, h.central, h.Limits, time.Now)
+	if err := h.recover(ctx, cat); err != nil {
+		return err
+	}
 	if h.listeners.local, err = listenLocal(ctx, h.DataDir); err != nil {
 		return err
 	}
-	return h.run(ctx, lost)
+	return h.run(ctx, cat, lost)
 }
 
 // run builds the parts in the order in which they depend on each other and runs them together.
-func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
-	cat := catalog.New(h.records, h.central, h.Limits, time.Now)
+func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{}) error {
 	authority := identity.New(identity.Config{
 		CA: h.ca, Catalog: cat, TokenLife: h.TokenLife, CertificateLife: h.CertificateTTL,
 		Log: h.log.Named("identity"), Registry: h.registry, Now: time.Now,
@@ -153,6 +156,7 @@ func (h *hub) run(ctx context.Context, lost <-chan struct{}) error {
 		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
 	})
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
+	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
 	loop = reconcile.NewLoop(reconcile.Config{
 		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout)}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,

@@ -43,6 +43,7 @@ type Config struct {
 	Import         outside.Options
 	Inject         InjectConfig
 	FormatMatch    string // strict or warn
+	Formats        FormatConfig
 	Signature      SignatureConfig
 	Limits         catalog.Limits
 	Sizes          sizes
@@ -123,6 +124,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 	}
 	if c.FormatMatch != formatStrict && c.FormatMatch != formatWarn {
 		return "", 0, fault.BadField("format-match", "must be %s or %s", formatStrict, formatWarn)
+	}
+	if c.Limits.Formats, err = c.parseFormats(); err != nil {
+		return "", 0, err
 	}
 	if c.Access.Auth != authNone { // one project must not be able to stop the imports of all
 		c.Limits.StagedBytes = limit / 2

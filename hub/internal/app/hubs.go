@@ -11,12 +11,14 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/hub/internal/standby"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/lifecycle"
 	"github.com/atoll-dcn/atoll/pkg/pki"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
 // HubsConfig is about several hubs on one etcd.
@@ -122,6 +124,20 @@ func (h *hub) openArea() (*staging.Area, error) {
 		Dir: dir, Limit: h.limit, Retention: h.Retention, Log: h.log.Named("staging"), Registry: h.registry,
 	})
 }
+
+// recover settles what the records say of data that went away with the staging area of another hub.
+func (h *hub) recover(ctx context.Context, cat *catalog.Catalog) error {
+	return retry.Do(ctx, recoveries, func(ctx context.Context) error {
+		lost, err := cat.Recover(ctx, h.area.Has)
+		if lost > 0 {
+			h.log.Warn("images have lost their data: it was with another hub only", "images", lost)
+		}
+		return err
+	}, nil)
+}
+
+// recoveries says how often recover is tried while the store of records is away.
+var recoveries = retry.Policy{Initial: 100 * time.Millisecond, Max: 2 * time.Second, Attempts: 10}
 
 // join makes the hub one of several: what comes to its ports goes to the hub that leads.
 func (h *hub) join() error {

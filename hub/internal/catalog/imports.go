@@ -145,7 +145,10 @@ func (c *Catalog) importable(in Import) (*storev1.Image, int64, error) {
 	case c.limits.ImageSize > 0 && in.SizeBytes > c.limits.ImageSize:
 		return nil, 0, fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the image is larger than the limit of %d bytes", c.limits.ImageSize)
 	}
-	return img, rev, nil
+	if in.FromStaged { // it was asked when the data came
+		return img, rev, nil
+	}
+	return img, rev, c.checkFormats("", img, nil)
 }
 
 func (c *Catalog) importStores(t Target) ([]image.StoreID, error) {

@@ -11,13 +11,14 @@ import (
 
 // Limits bound what users may store. Zero or negative means no limit, except where a default is given.
 type Limits struct {
-	Properties    int   // free-form properties of one image
-	Tags          int   // tags of one image
-	Members       int   // members of one image
-	ImageSize     int64 // bytes of one image
-	ProjectImages int   // images of one project
-	ProjectBytes  int64 // bytes of all copies of a project's images, those that are arriving included
-	StagedBytes   int64 // bytes that a project's images take in the staging area before they are imported
+	Properties    int           // free-form properties of one image
+	Tags          int           // tags of one image
+	Members       int           // members of one image
+	ImageSize     int64         // bytes of one image
+	ProjectImages int           // images of one project
+	ProjectBytes  int64         // bytes of all copies of a project's images, those that are arriving included
+	StagedBytes   int64         // bytes that a project's images take in the staging area before they are imported
+	Formats       image.Formats // formats that images may have whose data is still to come
 }
 
 // DefaultLimits are those of an installation that says nothing; the numbers are the Image API's.
@@ -45,17 +46,29 @@ func (c *Catalog) checkImage(img, old *storev1.Image) error {
 		return fault.BadField("image.name", "must be valid UTF-8 of at most %d characters", maxName)
 	case utf8.RuneCountInString(img.Owner) > maxOwner || !utf8.ValidString(img.Owner):
 		return fault.BadField("image.owner", "must be valid UTF-8 of at most %d characters", maxOwner)
-	case img.DiskFormat != "" && !image.IsDiskFormat(img.DiskFormat):
-		return fault.BadField("image.disk_format", "%q is none of %s", clip(img.DiskFormat), strings.Join(image.DiskFormats(), ", "))
-	case img.ContainerFormat != "" && !image.IsContainerFormat(img.ContainerFormat):
-		return fault.BadField("image.container_format", "%q is none of %s", clip(img.ContainerFormat), strings.Join(image.ContainerFormats(), ", "))
 	case img.MinDiskGb < 0 || img.MinRamMb < 0:
 		return fault.BadField("image.min_disk", "min_disk and min_ram must not be negative")
+	}
+	if err := c.checkFormats("image.", img, old); err != nil {
+		return err
 	}
 	if err := c.checkProperties(img.Properties, old.GetProperties()); err != nil {
 		return err
 	}
 	return c.checkTags(img.Tags, old.GetTags())
+}
+
+// checkFormats refuses formats that are not accepted here; one that was accepted before may stay.
+func (c *Catalog) checkFormats(prefix string, img, old *storev1.Image) error {
+	if img.DiskFormat != old.GetDiskFormat() {
+		if err := c.limits.Formats.CheckDisk(prefix+"disk_format", img.DiskFormat); err != nil {
+			return err
+		}
+	}
+	if img.ContainerFormat != old.GetContainerFormat() {
+		return c.limits.Formats.CheckContainer(prefix+"container_format", img.ContainerFormat)
+	}
+	return nil
 }
 
 func (c *Catalog) checkProperties(now, before map[string]string) error {

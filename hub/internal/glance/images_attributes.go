@@ -2,13 +2,11 @@ package glance
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
-	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -51,25 +49,31 @@ func setVisibility(img *storev1.Image, v json.RawMessage) error {
 }
 
 func setDiskFormat(img *storev1.Image, v json.RawMessage) (err error) {
-	img.DiskFormat, err = oneOf("disk_format", v, image.DiskFormats())
+	img.DiskFormat, err = formatOrNull("disk_format", v)
 	return err
 }
 
 func setContainerFormat(img *storev1.Image, v json.RawMessage) (err error) {
-	img.ContainerFormat, err = oneOf("container_format", v, image.ContainerFormats())
+	img.ContainerFormat, err = formatOrNull("container_format", v)
 	return err
 }
 
-// oneOf returns one of the names, empty for null.
-func oneOf(field string, v json.RawMessage, names []string) (string, error) {
-	if string(v) == "null" {
-		return "", nil
+// formatOrNull returns the name of a format, empty for null. Whether it is accepted is for checkFormats.
+func formatOrNull(field string, v json.RawMessage) (string, error) {
+	s, err := textOrNull(field, v)
+	if err == nil && s == "" && string(v) != "null" {
+		return "", fault.BadField(field, "must be null or the name of a format")
 	}
-	s, err := text(field, v)
-	if err != nil || !slices.Contains(names, s) {
-		return "", fault.BadField(field, "must be null or one of %s", strings.Join(names, ", "))
+	return s, err
+}
+
+// checkFormats refuses formats that this installation does not accept.
+func (s *Server) checkFormats(img *storev1.Image) error {
+	accepted := s.Catalog.Limits().Formats
+	if err := accepted.CheckDisk("disk_format", img.DiskFormat); err != nil {
+		return err
 	}
-	return s, nil
+	return accepted.CheckContainer("container_format", img.ContainerFormat)
 }
 
 func setTags(img *storev1.Image, v json.RawMessage) error {

@@ -24,7 +24,7 @@ func (s *Server) createImage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c := auth.From(r.Context())
-	draft, err := newImage(c, body)
+	draft, err := s.newImage(c, body)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Server) store(ctx context.Context, draft *storev1.Image) error {
 
 // newImage reads what a client says about a new image. What it may never say is refused first, so that the answer does
 // not depend on the values.
-func newImage(c *auth.Caller, body map[string]json.RawMessage) (*storev1.Image, error) {
+func (s *Server) newImage(c *auth.Caller, body map[string]json.RawMessage) (*storev1.Image, error) {
 	if body == nil {
 		return nil, fault.New(fault.Invalid, "INVALID_BODY", "the body must be a JSON object")
 	}
@@ -88,7 +88,7 @@ func newImage(c *auth.Caller, body map[string]json.RawMessage) (*storev1.Image, 
 			return nil, err
 		}
 	}
-	return img, nil
+	return img, s.checkFormats(img)
 }
 
 // checkCreatable refuses names that only the service gives values.

@@ -20,7 +20,7 @@ func (s *Server) patchImage(w http.ResponseWriter, r *http.Request) error {
 	}
 	locations := 0
 	for _, op := range ops {
-		if err := checkOp(op); err != nil {
+		if err := s.checkOp(op); err != nil {
 			return err
 		}
 		if op.Path[0] == "locations" {
@@ -47,7 +47,7 @@ func (s *Server) patchImage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // checkOp refuses what is wrong whatever the image: attributes that are never changed by users, values of the wrong form.
-func checkOp(op imageapi.PatchOp) error {
+func (s *Server) checkOp(op imageapi.PatchOp) error {
 	name := op.Path[0]
 	switch {
 	case imageapi.ReadOnly(name):
@@ -57,7 +57,11 @@ func checkOp(op imageapi.PatchOp) error {
 	case op.Op == "remove", name == "locations":
 		return nil
 	case settable(name):
-		return attributes[name](&storev1.Image{}, op.Value)
+		draft := &storev1.Image{}
+		if err := attributes[name](draft, op.Value); err != nil {
+			return err
+		}
+		return s.checkFormats(draft)
 	default:
 		_, err := property(name, op.Value)
 		return err

@@ -83,7 +83,7 @@ func New(c Config) *Server {
 	}
 	s := &Server{Config: c, downloads: berth.New(mostDownloads, projectDownloads), turns: newTurns()}
 	s.locations = s
-	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList}
+	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList, Formats: c.Catalog.Limits().Formats}
 	return s
 }
 

@@ -30,7 +30,7 @@ func (s *Server) createTask(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c := auth.From(r.Context())
-	draft, err := newImage(c, req.properties)
+	draft, err := s.newImage(c, req.properties)
 	if err != nil {
 		return err
 	}

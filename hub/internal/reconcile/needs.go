@@ -96,6 +96,9 @@ func contiguous(o *agentv1.ObservedReplica, content string) int {
 
 // Needs collects what all images need and tells the staging area and the sessions.
 type Needs struct {
+	// Collect is how often contents are looked for that no image names; those seen twice go. Set it before Run.
+	Collect time.Duration
+
 	records catalog.Records
 	area    Staging
 	// offer says which copies each site should offer now.
@@ -112,7 +115,7 @@ type Needs struct {
 // NewNeeds returns an empty collection. Run must be running.
 func NewNeeds(records catalog.Records, area Staging, offer func(map[image.SiteID][]*agentv1.Offer), log hclog.Logger) *Needs {
 	return &Needs{
-		records: records, area: area, offer: offer, log: log,
+		Collect: time.Minute, records: records, area: area, offer: offer, log: log,
 		dirty: make(chan struct{}, 1), needs: map[image.ID]imageNeed{}, preferred: map[image.ID][]*preference{},
 	}
 }
@@ -153,14 +156,11 @@ func (n *Needs) set(id image.ID, need imageNeed) {
 	}
 }
 
-const (
-	settle  = 50 * time.Millisecond // changes within this time are passed on together
-	collect = time.Minute           // how often contents are looked for that no image names
-)
+const settle = 50 * time.Millisecond // changes within this time are passed on together
 
 // Run passes needs on until ctx ends.
 func (n *Needs) Run(ctx context.Context) error {
-	tick := time.NewTicker(collect)
+	tick := time.NewTicker(n.Collect)
 	defer tick.Stop()
 	strays := map[image.ID]bool{}
 	for {
