@@ -89,8 +89,14 @@ robustness: packages ## 200 clients on the Image API for two minutes, on real Ce
 	@e2e/ci/test.sh robustness
 
 .PHONY: bench
-bench: packages bench-images ## Measure copies against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
+bench: packages bench-images ## Measure copies and imports against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
 	@e2e/bench/run.sh
+	@e2e/bench/imports.sh
+
+.PHONY: bench-imports
+bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd
+	@$(MAKE) build
+	@e2e/bench/imports.sh
 
 .PHONY: bench-images
 bench-images: ## Measure the Image API with 100,000 images, without Ceph

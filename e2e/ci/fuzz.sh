@@ -31,7 +31,7 @@ trap 'rm -f "$out"' EXIT
 bad=0
 for t in "${targets[@]}"; do
 	read -r p name <<<"$t"
-	if nice go test -run '^$' -fuzz "^$name\$" -fuzztime "${share}ms" -parallel=1 "$p" >"$out" 2>&1; then
+	if nice go test -run '^$' -fuzz "^$name\$" -fuzztime "${share}ms" -fuzzminimizetime 50x -parallel=1 "$p" >"$out" 2>&1; then
 		printf '%s %s: %s\n' "$p" "$name" "$(grep -o 'execs: [0-9]*' "$out" | tail -1)"
 	elif grep -q 'context deadline exceeded' "$out" && ! grep -q 'Failing input' "$out"; then
 		# The time was over in the middle of an input, which go reports as a failure now and then; a hang has its input written.

@@ -8,7 +8,7 @@ if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
 	echo "packages are not installed: this needs root and apt-get" >&2
 	exit 0
 fi
-e2e/lab/packages.sh build ceph boot debian keystone clients tempest
+e2e/lab/packages.sh build ceph boot debian keystone barbican clients tempest
 
 # What only tests and checks need: the external etcd of the scenarios, and the checker of scripts.
 missing=()

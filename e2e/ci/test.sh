@@ -16,11 +16,16 @@ headers=no
 [[ -e /usr/include/rbd/librbd.h ]] && headers=yes
 lab=
 keystone=
+debian=
 missing=()
 
 stop_lab() {
 	local code=$?
 	trap - EXIT INT TERM
+	if [[ -n $debian ]]; then
+		kill "$debian" 2>/dev/null || true # it has ended, or nobody needs it any more
+		wait "$debian" 2>/dev/null || true
+	fi
 	if [[ -n $lab ]]; then
 		e2e/lab/ceph.sh down "$lab" >&2 || code=1
 	fi
@@ -115,6 +120,11 @@ conformance() {
 # scenarios: hub, agents and atollctl as processes on three real clusters.
 scenarios() {
 	can_run 'scenarios on real Ceph' || return 0
+	if [[ $(id -u) == 0 ]] && command -v mmdebstrap >/dev/null; then
+		mkdir -p .build/cache
+		nice e2e/lab/debian.sh .build/cache >/dev/null 2>&1 & # the test that needs it says what is wrong with it
+		debian=$!
+	fi
 	start_lab
 	start_keystone
 	if [[ -n $keystone ]]; then

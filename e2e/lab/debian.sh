@@ -78,11 +78,13 @@ main() {
 	local out
 	mkdir -p "$1"
 	out=$1/debian-$(sha256sum "${BASH_SOURCE[0]}" | head -c 16).qcow2
+	exec {lock}>"$1/debian.lock" # one at a time
+	flock "$lock"
 	if [[ ! -e $out ]]; then
 		work=$(mktemp -d "$1/debian.XXXXXX")
 		trap 'rm -rf "$work"' EXIT
 		chmod 0755 "$work"
-		install_system "$work/system" >&2
+		install_system "$work/system" >&2 {lock}>&-
 		make_disk "$work/system" "$work/disk.raw"
 		qemu-img convert -c -O qcow2 "$work/disk.raw" "$work/disk.qcow2"
 		rm -f "$1"/debian-*.qcow2 # of older recipes

@@ -3,13 +3,14 @@
 set -euo pipefail
 
 declare -A sets=(
-	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates'
+	[build]='librbd-dev librados-dev gcc pkg-config make git ca-certificates e2fsprogs fdisk xfsprogs'
 	[ceph]='ceph-mon ceph-osd ceph-mgr ceph-common'
 	[boot]='qemu-system-x86 qemu-block-extra qemu-utils seabios grub-pc-bin grub-common e2fsprogs fdisk'
 	[debian]='mmdebstrap'
 	[keystone]='keystone uwsgi-core uwsgi-plugin-python3 curl jq'
 	[tempest]='tempest python3-tempest glance-tempest-plugin'
 	[clients]='python3-glanceclient python3-openstackclient'
+	[barbican]='barbican-api openssl python3-cursive'
 )
 
 usage() {
@@ -42,11 +43,14 @@ have() {
 	grub-common) command -v grub-mkimage >/dev/null ;;
 	e2fsprogs) command -v mke2fs >/dev/null ;;
 	fdisk) command -v sfdisk >/dev/null ;;
+	xfsprogs) command -v mkfs.xfs >/dev/null ;;
 	mmdebstrap) command -v mmdebstrap >/dev/null ;;
 	keystone) command -v keystone-manage >/dev/null ;;
+	barbican-api) command -v barbican-wsgi-api >/dev/null ;;
+	python3-cursive) python3 -c 'import cursive' 2>/dev/null ;;
 	uwsgi-core) command -v uwsgi >/dev/null ;;
 	uwsgi-plugin-python3) command -v uwsgi_python3 >/dev/null ;;
-	curl | jq) command -v "$1" >/dev/null ;;
+	curl | jq | openssl) command -v "$1" >/dev/null ;;
 	python3-glanceclient) command -v glance >/dev/null ;;
 	python3-openstackclient) command -v openstack >/dev/null ;;
 	*) true ;;
@@ -87,9 +91,11 @@ main() {
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o Acquire::Retries=3 update
 	apt-get -qq -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
-	if [[ " ${missing[*]} " == *' keystone '* ]]; then
-		systemctl disable --now keystone >/dev/null 2>&1 || true # its package starts a server; the lab starts its own
-	fi
+	for package in keystone barbican-api; do
+		if [[ " ${missing[*]} " == *" $package "* ]]; then
+			systemctl disable --now "$package" >/dev/null 2>&1 || true # its package starts a server; the lab starts its own
+		fi
+	done
 	printf 'installed: %s\n' "${missing[*]}"
 }
 

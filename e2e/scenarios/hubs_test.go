@@ -199,6 +199,18 @@ func (h *hubs) empty(ids ...string) {
 	})
 }
 
+// restart starts a hub again that has ended and waits until it is a standby.
+func (h *hubs) restart(n *lab.Node) {
+	h.T.Helper()
+	n.Start()
+	lab.Eventually(h.T, time.Minute, "the hub is a standby", func() error {
+		if role := n.Role(); role != "standby" {
+			return fmt.Errorf("it is %q", role)
+		}
+		return nil
+	})
+}
+
 func TestHubsTakeEachOthersRequests(t *testing.T) {
 	h := newHubs(t, false)
 	_, others := h.Leader()
@@ -267,13 +279,7 @@ func takesOver(t *testing.T, shared bool) {
 	if shared {
 		h.active(staged)
 	}
-	leader.Start()
-	lab.Eventually(t, time.Minute, "the killed hub is a standby", func() error {
-		if role := leader.Role(); role != "standby" {
-			return fmt.Errorf("it is %q", role)
-		}
-		return nil
-	})
+	h.restart(leader)
 	again := h.stage(h.At(leader))
 	h.direct(h.Anyone(), again).Is(http.StatusAccepted)
 	h.active(again)
@@ -323,7 +329,7 @@ func TestHubsPausedLeader(t *testing.T) {
 	h.active(downloaded)
 	h.direct(h.At(next), staged).Is(http.StatusAccepted)
 	h.active(staged)
-	leader.Start()
+	h.restart(leader)
 	again := h.stage(h.At(leader))
 	h.direct(h.At(next), again).Is(http.StatusAccepted)
 	h.active(again)

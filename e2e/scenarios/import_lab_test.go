@@ -93,9 +93,9 @@ func (l *importLab) nothingLeft() func() {
 			if slices.Equal(before, now) {
 				return nil
 			}
-			new := slices.DeleteFunc(slices.Clone(now), func(s string) bool { return slices.Contains(before, s) })
+			added := slices.DeleteFunc(slices.Clone(now), func(s string) bool { return slices.Contains(before, s) })
 			gone := slices.DeleteFunc(slices.Clone(before), func(s string) bool { return slices.Contains(now, s) })
-			return fmt.Errorf("new: %v, gone: %v", new, gone)
+			return fmt.Errorf("new: %v, gone: %v", added, gone)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,8 @@ type Client struct {
 	tokens   Tokens
 }
 
-// New returns a client of the hub at target (host:port, or unix:PATH). It does not connect: the first call does. Invalid
+// New returns a client of the hub at target (host:port, or unix:PATH), or of several hubs that share their work (host:port
+// of each, separated by commas): the first that answers is asked. It does not connect: the first call does. Invalid
 // with reason TLS_REQUIRED when there are tokens, no TLS, and the target is another machine.
 func New(target string, o Options) (*Client, error) {
 	if o.UserAgent == "" {
@@ -71,7 +73,7 @@ func New(target string, o Options) (*Client, error) {
 	if o.Retry == (retry.Policy{}) {
 		o.Retry = retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second}
 	}
-	if o.Tokens != nil && o.TLS == nil && !isLocal(target) {
+	if o.Tokens != nil && o.TLS == nil && slices.ContainsFunc(rpc.Targets(target), func(t string) bool { return !isLocal(t) }) {
 		return nil, fault.New(fault.Invalid, "TLS_REQUIRED", "a token is not sent to %s without TLS, where others could read it", target)
 	}
 	conn, err := rpc.Dial(target, rpc.DialOptions{TLS: o.TLS, UserAgent: o.UserAgent})

@@ -46,7 +46,7 @@ Results go to standard output, everything else to standard error. Scripts use -o
 		hub = defaultHub
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&c.target, "hub", hub, "address of the hub, host:port or unix:PATH (environment ATOLL_HUB)")
+	flags.StringVar(&c.target, "hub", hub, "address of the hub, host:port or unix:PATH; of several hubs host:port,host:port (environment ATOLL_HUB)")
 	c.accessFlags(cmd)
 	flags.VarP(&c.format, "output", "o", "table, json or yaml")
 	flags.Var((*duration)(&c.timeout), "timeout", "give up after this time, such as 30s or 2h; 0 means never")

@@ -12,10 +12,43 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
-// Endpoint is where frames are served: an https URL or a unix socket on this host.
+// Endpoint is where frames are served: an https URL, several of them that serve the same, or a unix socket on this host.
 type Endpoint struct {
-	base   string // scheme and authority, without a slash at the end
-	socket string // path of the unix socket; empty for https
+	base   string   // scheme and authority, without a slash at the end
+	socket string   // path of the unix socket; empty for https
+	others []string // HOST:PORT of further servers, which take turns with the one of base
+}
+
+// ParseEndpoints returns several https URLs as one Endpoint, or a single one of either form. Errors are those of
+// ParseEndpoint.
+func ParseEndpoints(field string, list []string) (Endpoint, error) {
+	var all Endpoint
+	for i, s := range list {
+		e, err := ParseEndpoint(field, s)
+		switch {
+		case err != nil:
+			return Endpoint{}, err
+		case i == 0:
+			all = e
+		case e.socket != "" || all.socket != "":
+			return Endpoint{}, fault.BadField(field, "a unix socket stands alone")
+		default:
+			all.others = append(all.others, e.address())
+		}
+	}
+	if len(list) == 0 {
+		return ParseEndpoint(field, "")
+	}
+	return all, nil
+}
+
+// address returns the HOST:PORT of an https endpoint.
+func (e Endpoint) address() string {
+	host := strings.TrimPrefix(e.base, "https://")
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+	}
+	return host
 }
 
 // ParseEndpoint returns s as an Endpoint: https://HOST:PORT or unix:/PATH. It returns an Invalid error that names field.
@@ -51,7 +84,8 @@ const (
 )
 
 // NewTransport returns a transport for one endpoint: HTTP/1.1 only, no compression, idle connections kept for reuse.
-// config is used for https and not changed; it carries the client certificate and what to trust. Close idle
+// config is used for https and not changed; it carries the client certificate and what to trust. Of several servers the
+// one that answered last is tried first. Close idle
 // connections with CloseIdleConnections when done.
 func NewTransport(e Endpoint, config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
@@ -76,5 +110,9 @@ func NewTransport(e Endpoint, config *tls.Config) *http.Transport {
 		return t
 	}
 	t.TLSClientConfig = config.Clone()
+	if len(e.others) > 0 {
+		turns := &turns{addresses: append([]string{e.address()}, e.others...), dialer: tls.Dialer{NetDialer: dialer, Config: t.TLSClientConfig}}
+		t.DialTLSContext = turns.dial
+	}
 	return t
 }

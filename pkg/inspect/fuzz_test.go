@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -51,6 +52,9 @@ func check(t *testing.T, data []byte) {
 	parts := in.Finish()
 	if !slices.Equal(whole.Formats, parts.Formats) || whole.Unsafe != parts.Unsafe || whole.VirtualSize() != parts.VirtualSize() {
 		t.Fatalf("%+v at once, %+v in pieces", whole, parts)
+	}
+	if random, err := Look(bytes.NewReader(data), int64(len(data))); err != nil || !reflect.DeepEqual(random, whole) {
+		t.Fatalf("%+v, %v at random, %+v in order", random, err, whole)
 	}
 	if whole.VirtualSize() < 0 || whole.Size != int64(len(data)) {
 		t.Fatalf("%+v", whole)

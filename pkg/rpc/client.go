@@ -22,7 +22,8 @@ type DialOptions struct {
 	UserAgent string
 }
 
-// Dial returns a connection to target (host:port, or unix:PATH) without waiting for it: the first call connects. Errors
+// Dial returns a connection to target (host:port, several of them separated by commas, or unix:PATH) without waiting for it:
+// the first call connects. Errors
 // of calls are fault errors: Unavailable with reason UNREACHABLE when the server does not answer, the fault of the TLS
 // configuration's own checks when those refuse the server. The caller closes it.
 func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
@@ -31,7 +32,11 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 		creds = credentials.NewTLS(o.TLS)
 	}
 	r := refusals{creds, new(atomic.Pointer[fault.Error])}
-	conn, err := grpc.NewClient(target,
+	address, more, err := resolve(target)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(address, append(more,
 		grpc.WithTransportCredentials(r),
 		grpc.WithUserAgent(o.UserAgent),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientPing, Timeout: clientPingWait, PermitWithoutStream: true}),
@@ -42,7 +47,7 @@ func Dial(target string, o DialOptions) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		grpc.WithChainUnaryInterceptor(r.unary),
 		grpc.WithChainStreamInterceptor(r.stream),
-	)
+	)...)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "INVALID_ADDRESS", "%q is not an address of a server", target)
 	}

@@ -36,7 +36,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	}
 	defer closing(&err, lock)
 	keeper, err := identity.Open(identity.KeeperConfig{
-		StateDir: c.StateDir, Site: image.SiteID(c.Site), Hub: c.Hub.Link, Version: version, Log: log.Named("identity"), Now: time.Now,
+		StateDir: c.StateDir, Site: image.SiteID(c.Site), Hub: c.Hub.Link.target(), Version: version, Log: log.Named("identity"), Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -61,11 +61,11 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	})
 	images := openImageAPI(c, manager, log)
 	session := link.New(link.Config{
-		Dial:     func() (link.Conn, error) { return dial(c.Hub.Link, keeper, version) },
+		Dial:     func() (link.Conn, error) { return dial(c.Hub.Link.target(), keeper, version) },
 		Replicas: images.replicas(manager), Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
 	observe(registry, session, keeper)
-	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link)
+	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link.target())
 	tasks := []lifecycle.Task{
 		{Name: "replicas", Run: manager.Run},
 		{Name: "link", Run: session.Run},
@@ -97,8 +97,8 @@ func dial(hub string, keeper *identity.Keeper, version string) (link.Conn, error
 }
 
 // framesClient returns the client that moves image data.
-func framesClient(endpoint string, keeper *identity.Keeper) (*frame.Client, error) {
-	e, err := frame.ParseEndpoint("hub.frames", endpoint)
+func framesClient(endpoints []string, keeper *identity.Keeper) (*frame.Client, error) {
+	e, err := frame.ParseEndpoints("hub.frames", endpoints)
 	if err != nil {
 		return nil, err
 	}

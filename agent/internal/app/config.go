@@ -14,7 +14,6 @@ import (
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
 	"github.com/atoll-dcn/atoll/pkg/fault"
-	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
@@ -33,10 +32,10 @@ type Config struct {
 	ImageAPI ImageAPIConfig `json:"image_api"`
 }
 
-// HubConfig says where the hub is.
+// HubConfig says where the hub is, or several hubs that share their work.
 type HubConfig struct {
-	Link   string `json:"link"`
-	Frames string `json:"frames"`
+	Link   Addresses `json:"link"`
+	Frames Addresses `json:"frames"`
 }
 
 // StoreConfig is one store of the site.
@@ -107,16 +106,13 @@ func (c *Config) check() error {
 	if _, err := image.ParseSiteID("site", c.Site); err != nil {
 		return err
 	}
-	if err := checkAddress("hub.link", c.Hub.Link, "hub.example.net:9394"); err != nil {
+	if err := c.Hub.check(); err != nil {
 		return err
 	}
 	if c.MetricsAddr != "" {
 		if err := checkAddress("metrics_addr", c.MetricsAddr, "127.0.0.1:9397"); err != nil {
 			return err
 		}
-	}
-	if _, err := frame.ParseEndpoint("hub.frames", c.Hub.Frames); err != nil {
-		return err
 	}
 	if c.StateDir == "" {
 		return fault.BadField("state_dir", "is required, such as /var/lib/atoll-agent")

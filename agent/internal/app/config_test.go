@@ -3,6 +3,7 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,20 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseSeveralHubs(t *testing.T) {
+	want := Addresses{"a:1", "b:2"}
+	for _, list := range []string{`"a:1,b:2"`, `"a:1, b:2"`, `["a:1", "b:2"]`} {
+		c, err := parse([]byte(strings.Replace(good, `"127.0.0.1:9394"`, list, 1)))
+		if err != nil || !slices.Equal(c.Hub.Link, want) {
+			t.Errorf("%s: got %v, %v", list, c, err)
+		}
+	}
+	c, err := parse([]byte(strings.Replace(good, `"https://127.0.0.1:9395"`, `[https://a:1, https://b:2]`, 1)))
+	if err != nil || len(c.Hub.Frames) != 2 {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
+
 // TestParseBad checks that every mistake is an Invalid error that names the field.
 func TestParseBad(t *testing.T) {
 	more := func(s string) string { return good + s }
@@ -46,6 +61,11 @@ func TestParseBad(t *testing.T) {
 		{"hub.link", change(`link: "127.0.0.1:9394", `, "")},
 		{"hub.frames", change("https://127.0.0.1:9395", "http://127.0.0.1:9395")},
 		{"hub.frames", change("https://127.0.0.1:9395", "unix:relative")},
+		{"hub.link", change(`"127.0.0.1:9394"`, `["127.0.0.1:9394", nowhere]`)},
+		{"hub.link", change(`"127.0.0.1:9394"`, `"127.0.0.1:9394,"`)},
+		{"hub.link", change(`"127.0.0.1:9394"`, `[]`)},
+		{"hub.frames", change(`"https://127.0.0.1:9395"`, `["https://127.0.0.1:9395", "unix:/run/frames.sock"]`)},
+		{"hub.frames", change(`, frames: "https://127.0.0.1:9395"`, "")},
 		{"lnik", change("link:", "lnik:")},
 		{"state_dir", change("state_dir: /var/lib/atoll-agent", "")},
 		{"nonsense", more("nonsense: 1\n")},

@@ -109,7 +109,7 @@ With --token - the token is read from standard input, where other users of this 
 				return err
 			}
 			expires, err := identity.Join(cmd.Context(), identity.JoinOptions{
-				Token: token, Site: image.SiteID(c.Site), Hub: c.Hub.Link, StateDir: c.StateDir, Version: version, Now: time.Now,
+				Token: token, Site: image.SiteID(c.Site), Hub: c.Hub.Link.target(), StateDir: c.StateDir, Version: version, Now: time.Now,
 			})
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -116,6 +117,8 @@ type hub struct {
 	standby   *standby.Forwarder // nil: there is no other hub
 	note      string             // what other hubs learn while this one leads
 	leads     atomic.Bool
+
+	discarding sync.Mutex // held while the staging area of an earlier life is removed
 }
 
 // campaign waits until this hub leads and then does its work. What the hub that led before had in hand is settled first.
@@ -127,7 +130,6 @@ func (h *hub) campaign(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	h.leads.Store(true)
 	if h.area, err = h.openArea(); err != nil {
 		return err
 	}

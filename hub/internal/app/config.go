@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/convert/sandbox"
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
@@ -40,6 +41,7 @@ type Config struct {
 	Image          ImageConfig
 	Access         AccessConfig
 	Hubs           HubsConfig
+	Conversion     ConversionConfig
 	Import         outside.Options
 	Inject         InjectConfig
 	FormatMatch    string // strict or warn
@@ -80,6 +82,9 @@ type sizes struct {
 // Main runs the hub with the command line's flags until it fails or is told to stop, and returns the exit code: 0 done, 1
 // failed, 2 bad usage. version is the linker's.
 func Main(ctx context.Context, version string) int {
+	if code, mine := sandbox.Main(); mine { // the hub has started itself to become qemu-img
+		return code
+	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := command(telemetry.Version(version)).ExecuteContext(ctx); err != nil {

@@ -111,9 +111,15 @@ func (c *Config) dirOfMany() string {
 	return c.DataDir
 }
 
+// areaDir is where the staging area is, or the areas of all leaders that share it.
+func (h *hub) areaDir() string { return filepath.Join(h.dirOfMany(), "staging") }
+
 // openArea opens the staging area. A shared one is taken away from earlier leaders first.
 func (h *hub) openArea() (*staging.Area, error) {
-	dir := filepath.Join(h.dirOfMany(), "staging")
+	h.discarding.Lock()
+	defer h.discarding.Unlock()
+	h.leads.Store(true)
+	dir := h.areaDir()
 	if h.Hubs.SharedDir != "" {
 		var err error
 		if dir, err = staging.Claim(dir, h.records.Term()); err != nil {
@@ -191,6 +197,22 @@ func (h *hub) follow(l etcdstore.Leader) {
 		h.log.Info("another hub leads", "hub", l.Hub, "term", l.Term)
 	}
 	h.standby.Follow(l.Term, note)
+	if note != nil {
+		h.discard()
+	}
+}
+
+// discard removes what is left of this hub's own staging area while another hub leads, which has given up what was only
+// there.
+func (h *hub) discard() {
+	h.discarding.Lock()
+	defer h.discarding.Unlock()
+	if h.Hubs.SharedDir != "" || h.leads.Load() {
+		return
+	}
+	if err := staging.Discard(h.areaDir()); err != nil {
+		h.log.Warn("the staging area of an earlier life was not removed", "error", err)
+	}
 }
 
 // lead tells the others that this hub takes requests, and ends the process when another hub may lead: what this one

@@ -11,6 +11,9 @@ import (
 // ReadAt fills p from the byte at off and blocks until all of these bytes have come. When the data ends before they do, it
 // returns what there is and io.EOF; that answer is final, because it is given only once the end is known. When the import ends
 // (it failed, or was cancelled), blocked and later calls fail with the reason. It is safe for concurrent use.
+//
+// A reader that fails while it has reads under way closes a source that is an io.Closer too, which ends them. Whoever made the source
+// closes it in the end; closing it twice does no harm.
 type Source interface {
 	io.ReaderAt
 }

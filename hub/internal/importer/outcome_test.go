@@ -162,7 +162,7 @@ func TestQueueIsBounded(t *testing.T) {
 			t.Fatalf("got %v", o)
 		}
 	}
-	for range 2 * cap(im.places) {
+	for range 2 * im.Queue {
 		bad := again
 		bad.Image = image.NewID()
 		if _, err := im.Enqueue(t.Context(), bad, nil); !fault.Is(err, fault.NotFound) {

@@ -95,3 +95,20 @@ func clean(dir, mine string, terms []int64) error {
 	}
 	return nil
 }
+
+// Discard removes all contents of an area that no process has open. Without an area it does nothing. Precondition
+// (STAGING_IN_USE), Unavailable (ReasonDisk).
+func Discard(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, contentsDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := os.RemoveAll(filepath.Join(dir, contentsDir)); err != nil {
+		return diskFault(err)
+	}
+	return nil
+}

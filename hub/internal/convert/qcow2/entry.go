@@ -19,7 +19,8 @@ type layout interface {
 	hole(n int64)
 	// plain takes n bytes that are at an offset of the data.
 	plain(n, host int64) error
-	// packed takes a cluster whose compressed form is at an offset of the data and has at most length bytes. Only n bytes of it are on the disk.
+	// packed takes a cluster whose compressed form is at an offset of the data and has at most length bytes. Only n bytes of the
+	// cluster are on the disk.
 	packed(n, host, length int64) error
 }
 

@@ -47,7 +47,8 @@ func (f *filler) fill(ctx context.Context, w *window) error {
 	return nil
 }
 
-// readPlain fills p with data that is not compressed. What is missing of the cluster in which the data ends is zero, if it is whole sectors.
+// readPlain fills p with data that is not compressed. What is missing of the cluster in which the data ends is zero, if it ends with
+// a whole sector.
 func (f *filler) readPlain(p []byte, host int64) error {
 	n, err := f.readAt(p, host)
 	if err != nil || n == len(p) {

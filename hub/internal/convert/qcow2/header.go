@@ -126,7 +126,7 @@ func (h *header) place(offset uint64, have uint32) error {
 	switch {
 	case h.l1Entries > int64(have):
 		return damaged("its L1 table is too small for its size")
-	case h.l1Entries > mostL1:
+	case have > mostL1:
 		return damaged("its L1 table is too large")
 	case offset == 0 || offset > farthest || offset&uint64(h.cluster()-1) != 0:
 		return damaged("its L1 table is not where it can be")

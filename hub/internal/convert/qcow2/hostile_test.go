@@ -68,6 +68,7 @@ func TestRefusedWhenOpened(t *testing.T) {
 		"larger than can be":        {disk().with(func(m *made) { m.size = 1 << 63 }), convert.ReasonTooLarge, "at most"},
 		"largest":                   {disk().with(func(m *made) { m.size = 1<<64 - 1 }), convert.ReasonTooLarge, "at most"},
 		"L1 table too small":        {disk().with(func(m *made) { m.size++ }), convert.ReasonDamaged, "L1 table"},
+		"L1 table too large":        {disk().with(func(m *made) { m.l1Size = mostL1 + 1 }), convert.ReasonDamaged, "L1 table"},
 		"L1 table in the header":    {disk().with(func(m *made) { m.l1Offset = 0 }), convert.ReasonDamaged, "L1 table"},
 		"L1 table out of line":      {disk().with(func(m *made) { m.l1Offset = 520 }), convert.ReasonDamaged, "L1 table"},
 		"L1 table out of reach":     {disk().with(func(m *made) { m.l1Offset = 1<<64 - 512 }), convert.ReasonDamaged, "L1 table"},
@@ -124,8 +125,10 @@ func TestDamaged(t *testing.T) {
 		"packed out of reach":       {small(512, 1024).table(1024, flagCompressed|1<<57), "not where"},
 		"packed is not":             {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, bytes.Repeat([]byte{0xff}, 512)), "unpacked"},
 		"packed too short":          {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, deflated(make([]byte, 511))), "unpacked"},
-		"packed cut":                {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack).with(func(m *made) { m.cut = 1536 + int64(len(pack)) - 30 }), "unpacked"},
-		"packed is the header":      {small(512, 1024).table(1024, packedAt(9, 0, 512)), "unpacked"},
+		"packed cut": {
+			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack).with(func(m *made) { m.cut = 1506 + int64(len(pack)) }), "unpacked",
+		},
+		"packed is the header": {small(512, 1024).table(1024, packedAt(9, 0, 512)), "unpacked"},
 		"zstd is deflate": {
 			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack).with(asZstd), "unpacked",
 		},

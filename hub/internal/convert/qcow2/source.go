@@ -13,7 +13,7 @@ func (i *Image) readAt(p []byte, off int64) (int, error) {
 		return n, nil
 	case n < 0 || n > len(p) || err == nil:
 		err = io.ErrNoProgress
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // what wraps it is a failure of the source, not its end
 		return n, nil
 	}
 	return 0, fmt.Errorf("reading the source: %w", err)

@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 
@@ -17,9 +18,9 @@ const (
 // WriteTo gives the whole disk to a sink, in order: windows of 4 MiB of the disk that have data as they come, everything between
 // as zeroes. It reads ahead a few windows, so the source, the unpacking and the sink work at the same time.
 //
-// It ends when everything is written, with the first error in the order of the disk, or with the cause of ctx. It returns once its last
-// reads have: whoever cancels ctx, or owns a sink that fails, has to end the source's blocked reads too.
-// Errors are ReasonDamaged (Invalid), or what the source or the sink failed with.
+// It ends when everything is written, with the first error in the order of the disk, or with the cause of ctx. Errors are
+// ReasonDamaged (Invalid), or what the source or the sink failed with. When it fails it closes a source that can be closed, so that
+// reads ahead do not wait for bytes that nobody wants any more; it returns once they have.
 func (i *Image) WriteTo(ctx context.Context, sink convert.Sink) error {
 	inner, cancel := context.WithCancel(ctx)
 	workers := min(runtime.GOMAXPROCS(0), mostWorkers)
@@ -51,6 +52,9 @@ func (i *Image) WriteTo(ctx context.Context, sink convert.Sink) error {
 	}
 	err := write(ctx, sink, steps, free)
 	cancel()
+	if closer, ok := i.source.(io.Closer); ok && err != nil {
+		_ = closer.Close() // the import has failed with something better
+	}
 	group.Wait()
 	return err
 }

@@ -1,0 +1,72 @@
+package sandbox
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// lastCapability is above all that kernels have.
+const lastCapability = 63
+
+// dropRights changes the user and gives up every capability, for this thread and what it becomes.
+func (c cell) dropRights() error {
+	for capability := range uintptr(lastCapability + 1) { // neither knowing all nor being allowed to is needed with no_new_privs
+		_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0)
+	}
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	if c.Identity && !c.User {
+		for _, call := range [][4]uintptr{
+			{unix.SYS_SETGROUPS},
+			{unix.SYS_SETRESGID, uintptr(c.GID), uintptr(c.GID), uintptr(c.GID)},
+			{unix.SYS_SETRESUID, uintptr(c.UID), uintptr(c.UID), uintptr(c.UID)},
+		} { // of this thread alone, which is the one that runs the program
+			if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+				return errno
+			}
+		}
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) // changing the user has cleared it
+}
+
+// limit sets the limits of the process.
+func (c cell) limit() error {
+	limits := []struct {
+		resource int
+		most     uint64
+	}{
+		{unix.RLIMIT_CORE, 0},
+		{unix.RLIMIT_FSIZE, 0},
+		{unix.RLIMIT_NOFILE, c.Files},
+		{unix.RLIMIT_CPU, c.CPU},
+		{unix.RLIMIT_NPROC, c.Processes},
+		{unix.RLIMIT_AS, c.Memory}, // the last: this process has more already
+	}
+	for _, l := range limits {
+		if l.resource == unix.RLIMIT_NPROC && l.most == 0 {
+			continue
+		}
+		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// execve is execve(2) without what package syscall does around it, which may need memory.
+func execve(argv0 *byte, argv, env []*byte) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(argv0)), //nolint:gosec // a system call
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))) //nolint:gosec // a system call
+	runtime.KeepAlive(argv)
+	return syscall.Errno(errno)
+}
