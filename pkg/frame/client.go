@@ -27,6 +27,7 @@ type Client struct {
 	http *http.Client
 	base string
 	idle time.Duration // longest silence while a body arrives
+	link meter
 }
 
 // bodySilence is the longest silence inside a body; a server writes a keep-alive record well before.
@@ -35,7 +36,7 @@ const bodySilence = time.Minute
 // NewClient returns a client for one endpoint. hc should use NewTransport and must have no Timeout, for manifests stream
 // as long as a content grows.
 func NewClient(e Endpoint, hc *http.Client) *Client {
-	return &Client{http: hc, base: e.base, idle: bodySilence}
+	return &Client{http: hc, base: e.base, idle: bodySilence, link: meter{now: time.Now}}
 }
 
 // Manifest opens the manifest of a content from chunk number from on. The decoder follows a content that still grows:
@@ -66,6 +67,9 @@ func (c *Client) Manifest(ctx context.Context, content image.ID, from int) (*man
 func (c *Client) Get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error) {
 	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)), want, dst, nil)
 }
+
+// LinkRate returns at how many bytes per second frames have arrived lately while any did; 0 while that is not known.
+func (c *Client) LinkRate() float64 { return c.link.bytesPerSecond() }
 
 // Base is a content that the caller has.
 type Base struct {
@@ -117,7 +121,9 @@ func (c *Client) get(ctx context.Context, url string, want manifest.Digest, dst 
 		defer buffers.Put(scratch)
 		into = (*scratch)[:h.Payload]
 	}
+	end := c.link.begin()
 	n, err = io.ReadFull(body, into)
+	end(int64(n))
 	wire += int64(n)
 	if err != nil {
 		return nil, wire, cut(err)
