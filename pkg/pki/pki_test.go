@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,6 +159,32 @@ func TestOpenCA(t *testing.T) {
 			t.Errorf("%s: the file was changed", name)
 		}
 		_ = os.Chmod(path, 0o600)
+	}
+}
+
+// Hubs that share a directory and start together have one CA.
+func TestOpenCAAtTheSameTime(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	prints := make([]string, 16)
+	for i := range prints {
+		wg.Go(func() {
+			ca, err := OpenCA(dir, t0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			prints[i] = ca.Fingerprint()
+		})
+	}
+	wg.Wait()
+	for _, p := range prints {
+		if p != prints[0] {
+			t.Fatalf("different CAs: %v", prints)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

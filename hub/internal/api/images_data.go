@@ -22,7 +22,10 @@ func (s *images) ImportImage(ctx context.Context, req *hubv1.ImportImageRequest)
 	if err != nil {
 		return nil, err
 	}
-	in := catalog.Import{Image: img.ID, Checksum: sum, Target: target(req.GetTarget()), URI: req.GetUri(), FromStaged: req.GetStaged()}
+	in := catalog.Import{
+		Image: img.ID, Checksum: sum, Target: target(req.GetTarget()), URI: req.GetUri(), FromStaged: req.GetStaged(),
+		KeepFormat: req.GetKeepFormat(),
+	}
 	var op *storev1.Operation
 	switch {
 	case in.FromStaged && in.URI != "":
@@ -30,7 +33,7 @@ func (s *images) ImportImage(ctx context.Context, req *hubv1.ImportImageRequest)
 	case in.FromStaged && req.GetChecksum() != "":
 		return nil, fault.BadField("checksum", "must be empty when staged data is imported")
 	case in.FromStaged:
-		op, err = s.Catalog.BeginImport(ctx, in)
+		op, err = s.Importer.ImportStaged(ctx, in)
 	default:
 		op, err = s.Importer.Fetch(ctx, in)
 	}
@@ -51,7 +54,7 @@ func (s *images) UploadImage(stream grpc.ClientStreamingServer[hubv1.UploadImage
 	if err != nil {
 		return err
 	}
-	in.Target = target(h.GetTarget())
+	in.Target, in.KeepFormat = target(h.GetTarget()), h.GetKeepFormat()
 	op, err := s.Importer.Upload(ctx, in, func() ([]byte, error) {
 		msg, err := stream.Recv()
 		return part(msg.GetData(), msg.GetHeader() != nil, err)

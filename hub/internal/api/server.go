@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -26,8 +27,10 @@ type Importer interface {
 	StageMessages(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error)
 	// Fetch starts fetching the data of an import from its URI.
 	Fetch(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
-	// Received returns how many bytes of a running import have come in.
-	Received(op image.ID) int64
+	// ImportStaged starts an import of data that was staged before.
+	ImportStaged(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
+	// Progress returns how far a running import is.
+	Progress(op image.ID) importer.Progress
 }
 
 // Chunks reads complete contents.

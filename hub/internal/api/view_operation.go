@@ -23,16 +23,28 @@ func (v *view) operationMessage(c *auth.Caller, o *storev1.Operation) *hubv1.Ope
 	}
 	switch o.Kind {
 	case storev1.OperationKind_OPERATION_KIND_IMPORT, storev1.OperationKind_OPERATION_KIND_STAGE:
-		img, _ := v.read().Image(image.ID(o.ImageId))
-		if img.GetContent().GetId() == o.Source.GetContentId() {
-			m.SourceBytesTotal = img.GetContent().GetSizeBytes()
-		}
-		m.SourceBytesDone = m.SourceBytesTotal
-		if !o.Source.GetComplete() {
-			m.SourceBytesDone = v.Importer.Received(image.ID(o.Id))
-		}
+		v.importMessage(m, o)
 	}
 	return m
+}
+
+// importMessage adds how far the data of an import is.
+func (v *view) importMessage(m *hubv1.Operation, o *storev1.Operation) {
+	img, _ := v.read().Image(image.ID(o.ImageId))
+	if o.Source.GetComplete() {
+		if img.GetContent().GetId() == o.Source.GetContentId() {
+			m.SourceBytesTotal = img.GetContent().GetSizeBytes()
+			if origin := img.GetOrigin(); origin != nil {
+				m.SourceBytesTotal = origin.SizeBytes
+			}
+		}
+		m.SourceBytesDone = m.SourceBytesTotal
+		return
+	}
+	p := v.Importer.Progress(image.ID(o.Id))
+	m.ImportPhase = hubv1.ImportPhase(p.Phase)
+	m.SourceBytesDone, m.SourceBytesTotal, m.SourceBytesPerSecond = p.Received, p.Expected, p.Rate
+	m.DiskBytesDone, m.DiskBytesTotal = p.DiskDone, p.DiskTotal
 }
 
 func errorMessage(e *storev1.OperationError) *hubv1.OperationError {

@@ -20,6 +20,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -236,7 +237,14 @@ func (f fakeImporter) Fetch(ctx context.Context, in catalog.Import) (*storev1.Op
 	return f.w.catalog.BeginImport(ctx, in)
 }
 
-func (fakeImporter) Received(image.ID) int64 { return 7 }
+func (f fakeImporter) ImportStaged(ctx context.Context, in catalog.Import) (*storev1.Operation, error) {
+	in.FromStaged = true
+	return f.w.catalog.BeginImport(ctx, in)
+}
+
+func (fakeImporter) Progress(image.ID) importer.Progress {
+	return importer.Progress{Phase: importer.PhaseBoth, Received: 7, Expected: 70, Rate: 3, DiskDone: 8, DiskTotal: 80}
+}
 
 type noChunks struct{}
 

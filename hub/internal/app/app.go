@@ -24,7 +24,6 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/etcdstore/embedded"
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
 	"github.com/atoll-dcn/atoll/hub/internal/identity"
-	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
@@ -163,11 +162,10 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout)}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,
 	})
-	imports := importer.New(importer.Config{
-		Catalog: cat, Outside: h.access.fetch.users, Area: h.area, MaxSize: h.Limits.ImageSize, Lenient: h.FormatMatch == formatWarn,
-		Inject: h.access.inject,
-		Log:    h.log.Named("importer"),
-	})
+	imports, err := h.importer(cat)
+	if err != nil {
+		return err
+	}
 	index := glance.NewIndex(cat)
 	defer index.Close()
 	images := h.imageAPI(glance.Config{
@@ -215,7 +213,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 			return images.run(ctx, h.listeners.image)
 		}})
 	}
-	err := lifecycle.Run(ctx, tasks...)
+	err = lifecycle.Run(ctx, tasks...)
 	h.log.Info("hub stopped", "error", err)
 	return err
 }

@@ -44,6 +44,7 @@ type Config struct {
 	Conversion     ConversionConfig
 	Import         outside.Options
 	Inject         InjectConfig
+	Imports        ImportConfig
 	FormatMatch    string // strict or warn
 	Formats        FormatConfig
 	Signature      SignatureConfig
@@ -131,6 +132,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 		return "", 0, fault.BadField("format-match", "must be %s or %s", formatStrict, formatWarn)
 	}
 	if c.Limits.Formats, err = c.parseFormats(); err != nil {
+		return "", 0, err
+	}
+	if err := c.Imports.check(); err != nil {
 		return "", 0, err
 	}
 	if c.Access.Auth != authNone { // one project must not be able to stop the imports of all

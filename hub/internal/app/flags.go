@@ -43,6 +43,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.formats(f)
 	c.signatures(f)
 	c.inject(f)
+	c.treatment(f)
 	c.conversion(f)
 	f.StringVar(&c.Log.Level, "log-level", "info", "trace, debug, info, warn or error")
 	f.BoolVar(&c.Log.JSON, "log-json", false, "log one JSON object a line")

@@ -20,8 +20,10 @@ type Importer interface {
 	Stage(ctx context.Context, in catalog.Import, body importer.Body) (*storev1.Operation, error)
 	// Enqueue begins an import whose source is asked later; open is nil for the URI of the import. It does not wait.
 	Enqueue(ctx context.Context, in catalog.Import, open importer.Open) (*storev1.Operation, error)
-	// Received returns how many bytes of a running import have come in.
-	Received(op image.ID) int64
+	// ImportStaged begins an import of data that was staged before. It does not wait.
+	ImportStaged(ctx context.Context, in catalog.Import) (*storev1.Operation, error)
+	// Progress returns how far a running import is.
+	Progress(op image.ID) importer.Progress
 }
 
 // Chunks reads complete contents.

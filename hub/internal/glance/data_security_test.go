@@ -70,7 +70,7 @@ func TestOSSA2015003QuotaCountsInFlight(t *testing.T) {
 			h.until("all have begun", func() bool {
 				n := 0
 				for _, o := range h.catalog.Read().Operations() {
-					if h.importer.Received(image.ID(o.Id)) > 0 || o.EndTime != nil || o.Undoing != 0 {
+					if h.importer.Progress(image.ID(o.Id)).Received > 0 || o.EndTime != nil || o.Undoing != 0 {
 						n++
 					}
 				}

@@ -80,7 +80,7 @@ func TestFormatsRefused(t *testing.T) {
 // The size of the disk is that of the header. What has been staged keeps the formats it has been looked at for.
 func TestFormatsAccepted(t *testing.T) {
 	t.Parallel()
-	h := newHub(t)
+	h := newHub(t, func(o *options) { o.importer.Unconverted = true })
 	id := h.formatted("qcow2")
 	h.want(http.StatusNoContent, "PUT", path(id, "stage"), bytes.NewReader(withoutBacking()), octets()...)
 	err := h.catalog.EditImage(t.Context(), id, 0, func(img *storev1.Image) error { img.DiskFormat = "raw"; return nil })

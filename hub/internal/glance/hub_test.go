@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/convert"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
@@ -92,6 +94,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.importer.Converter = unasked{}
 	o.importer.Outside, o.importer.Catalog, o.importer.Area, o.importer.Log = web, h.catalog, h.area, hclog.NewNullLogger()
 	h.importer = importer.New(o.importer)
 	h.sites = newFakeSites(h.catalog, h.records, h.area, "central", "dcn0", "dcn1")
@@ -313,3 +316,12 @@ func chunked(data []byte) io.Reader { return struct{ io.Reader }{bytes.NewReader
 
 // jsonBody is a JSON body.
 func jsonBody(s string) io.Reader { return strings.NewReader(s) }
+
+// unasked is a converter that no test gives a disk to.
+type unasked struct{}
+
+func (unasked) Check() error { return nil }
+
+func (unasked) Convert(context.Context, string, convert.Source, int64, int64, convert.Sink) error {
+	return errors.New("a disk is converted")
+}

@@ -103,8 +103,7 @@ func (s *Server) begin(r *http.Request, req importRequest, id image.ID) error {
 	var err error
 	switch req.method {
 	case importer.MethodGlanceDirect:
-		in.FromStaged = true
-		_, err = s.Catalog.BeginImport(ctx, in)
+		_, err = s.Importer.ImportStaged(ctx, in)
 	case importer.MethodWebDownload:
 		in.URI = req.uri
 		_, err = s.Importer.Enqueue(ctx, in, nil)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
@@ -139,14 +140,42 @@ func (s *Server) progressMessage(o *storev1.Operation) string {
 	return strings.Join(parts, "; ")
 }
 
-// sourceMessage says how much of the data has come.
+// sourceMessage says how much of the data has come, and of the disk that is made of it.
 func (s *Server) sourceMessage(o *storev1.Operation) string {
-	received := s.Importer.Received(image.ID(o.Id))
-	img, _ := s.Catalog.Read().Image(image.ID(o.ImageId))
-	if size := img.GetContent().GetSizeBytes(); size > 0 {
-		return fmt.Sprintf("%d of %d MiB received", received>>20, mebibytes(size))
+	p := s.Importer.Progress(image.ID(o.Id))
+	text := fmt.Sprintf("%s: %d MiB", incoming(o), p.Received>>20)
+	if p.Expected > 0 {
+		text = fmt.Sprintf("%s: %d %% of %d MiB", incoming(o), p.Received*100/p.Expected, mebibytes(p.Expected))
 	}
-	return fmt.Sprintf("%d MiB received", received>>20)
+	if p.Rate > 0 {
+		text += fmt.Sprintf(" at %d MiB/s", p.Rate>>20)
+	}
+	switch p.Phase {
+	case importer.PhaseConverting:
+		return "converting" + percent(p)
+	case importer.PhaseBoth:
+		return text + "; converting" + percent(p)
+	}
+	return text
+}
+
+// incoming says how the data of an import comes in.
+func incoming(o *storev1.Operation) string {
+	switch {
+	case o.Source.GetStaged():
+		return "reading staged data"
+	case o.Source.GetUri() != "" || o.Method == importer.MethodGlanceDownload:
+		return "downloading"
+	}
+	return "receiving"
+}
+
+// percent says how much of the disk has been made.
+func percent(p importer.Progress) string {
+	if p.DiskTotal == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %d %%", int64(float64(p.DiskDone)/float64(p.DiskTotal)*100))
 }
 
 // describe says in a few words how far the copy is.

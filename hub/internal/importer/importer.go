@@ -19,6 +19,7 @@ import (
 	"github.com/atoll-dcn/atoll/hub/internal/importer/inject"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
+	"github.com/atoll-dcn/atoll/hub/internal/trust"
 	"github.com/atoll-dcn/atoll/pkg/berth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -32,20 +33,31 @@ type Config struct {
 	Outside *outside.Client // fetches URLs
 	Area    *staging.Area
 	Fetches int           // URLs fetched at the same time; default 4
-	Queue   int           // fetches that wait for their turn; default 1000; more are refused
+	Queue   int           // fetches that wait for their turn; default 1000; more are refused, and more than nine tenths of one project
 	Uploads int           // callers whose data arrives at the same time, each with 16 MiB of buffers; default 128; a project has half
 	MaxSize int64         // longest image in bytes, whatever the catalog's limits say; default 16 TiB
 	Lenient bool          // accept data of another format than the image is said to have, and log it; unsafe data never
 	Inject  *inject.Rules // properties of the operator; nil: none
-	Log     hclog.Logger
+
+	Packed      bool       // store compressed data as it comes
+	Unconverted bool       // store disks of other formats than raw as they come
+	Converter   Converter  // nil: qcow2 is the only format that can be made raw
+	Conversions int        // disks that are made raw at the same time, each with 64 MiB of buffers; default 4; a project has half
+	Holes       int64      // bytes of holes of a disk from which on it is hashed after the import; default 16 GiB
+	Signatures  Signatures // nil: signatures are not looked at
+	// DetectOS reads from a raw disk which system is on it; empty when that is not certain. nil: nobody looks.
+	DetectOS func(ctx context.Context, disk io.ReaderAt, size int64) (distro, version string)
+
+	Now func() time.Time // default time.Now
+	Log hclog.Logger
 }
 
 // Importer runs imports. Run must be running.
 type Importer struct {
 	Config
-	jobs       chan job             // fetches that wait, each holding one of the places
-	places     chan struct{}        // bounds jobs
+	jobs       *queue               // fetches that wait
 	uploads    *berth.Berths        // bounds callers whose data arrives
+	converting *berth.Berths        // bounds disks that are made raw
 	unfinished []*storev1.Operation // begun by an earlier life of the hub; for Run
 	lost       chan outcome         // ends of imports that could not be recorded; for Run
 
@@ -70,9 +82,19 @@ func New(c Config) *Importer {
 	if c.MaxSize == 0 {
 		c.MaxSize = 16 << 40
 	}
+	if c.Conversions == 0 {
+		c.Conversions = 4
+	}
+	if c.Holes == 0 {
+		c.Holes = 16 << 30
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	im := &Importer{
-		Config: c, jobs: make(chan job, c.Queue), places: make(chan struct{}, c.Queue), lost: make(chan outcome, lostBacklog),
+		Config: c, jobs: newQueue(c.Queue), lost: make(chan outcome, lostBacklog),
 		incoming: map[image.ID]*arrival{}, uploads: berth.New(c.Uploads, c.Uploads/2),
+		converting: berth.New(c.Conversions, c.Conversions/2),
 	}
 	im.quiet = sync.NewCond(&im.mu)
 	for _, op := range c.Catalog.Read().Operations() {
@@ -83,35 +105,24 @@ func New(c Config) *Importer {
 	return im
 }
 
-// Received returns how many bytes of a running import have come in; 0 for one that does not run here.
-func (im *Importer) Received(op image.ID) int64 {
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	if a := im.incoming[op]; a != nil {
-		return a.received.Load()
-	}
-	return 0
-}
-
-// Run carries out fetches, those that an earlier life of the hub left unfinished first, until ctx ends, and records what
-// could not be recorded at once. Uploads that such a life left unfinished have lost their caller: they are undone. It
-// returns when nothing of the importer runs any more, so the servers must be stopping too.
+// Run carries out fetches, also those that an earlier life of the hub left unfinished, until ctx ends, and records what could
+// not be recorded at once. Uploads that such a life left unfinished have lost their caller: they are undone. It returns when
+// nothing of the importer runs any more, so the servers must be stopping too.
 func (im *Importer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	old := make(chan job, len(im.unfinished))
 	for _, op := range im.unfinished {
-		if op.Source.GetUri() != "" && !op.Source.Secret {
-			old <- job{op: op}
+		if op.Source.GetStaged() || op.Source.GetUri() != "" && !op.Source.Secret {
+			im.jobs.restore(im.project(image.ID(op.ImageId)), job{op: op})
 		} else {
 			im.settleLater(outcome{op: image.ID(op.Id), err: abandoned(op)})
 		}
 	}
-	close(old)
 	im.unfinished = nil
 	for range im.Fetches {
-		wg.Go(func() { im.work(ctx, old) })
+		wg.Go(func() { im.work(ctx) })
 	}
 	wg.Go(func() { im.settleLost(ctx) })
+	wg.Go(func() { im.hash(ctx) })
 	wg.Wait()
 	im.mu.Lock()
 	defer im.mu.Unlock()
@@ -135,13 +146,19 @@ func abandoned(op *storev1.Operation) error {
 
 // source is what brings the bytes of one import.
 type source struct {
-	op      image.ID
-	content image.ID
-	writer  *staging.Writer
-	open    func(ctx context.Context) io.Reader // ctx ends when the import is cancelled
-	size    int64                               // expected; 0 when unknown
-	sum     image.Checksum                      // that was asked for
-	told    func() image.Checksum               // SHA-512 that the source itself tells of its data, at the end; nil for none
+	op        image.ID
+	content   image.ID
+	writer    *staging.Writer
+	incoming  image.ID // name for the content of data that is converted
+	staged    image.ID // complete content that is the source; empty: another one
+	treat     treatment
+	stage     bool                                // the data waits for an import
+	describe  bool                                // what is found in the data becomes known as properties
+	signature trust.Check                         // nil: the data is not signed
+	open      func(ctx context.Context) io.Reader // ctx ends when the import is cancelled
+	size      int64                               // expected; 0 when unknown
+	sum       image.Checksum                      // that was asked for
+	told      func() image.Checksum               // what the source itself says of its data, once it is open; nil for nothing
 	// interrupt makes a Read return that waits for a silent source; nil when the end of open's ctx does that.
 	interrupt func()
 	// lost says why the data is incomplete when the context of the import has ended; nil: the next life of the hub begins
@@ -160,11 +177,11 @@ func (im *Importer) run(ctx context.Context, s source) error {
 		im.watch(ctx, s.op, cancel)
 		interrupt(s.interrupt, ingested)
 	}()
-	a, done := im.track(s.op)
-	content, err := im.ingest(ctx, s, a)
+	a, done := im.track(s.op, s.size)
+	arrived, err := im.ingest(ctx, cancel, s, a)
 	close(ingested)
 	if err == nil {
-		err = im.complete(ctx, s, content)
+		err = im.complete(ctx, s, arrived)
 	}
 	done()
 	if cause := context.Cause(ctx); err != nil && cause != nil {

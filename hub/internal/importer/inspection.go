@@ -3,6 +3,7 @@ package importer
 import (
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/atoll-dcn/atoll/hub/internal/convert"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/inspect"
@@ -18,13 +19,9 @@ type inspection struct {
 	log     hclog.Logger
 }
 
-// inspection returns what looks at the data of an image. Its formats do not change while the data comes.
-func (im *Importer) inspection(id image.ID) *inspection {
-	img, _ := im.Catalog.Read().Image(id)
-	return &inspection{
-		disk: img.GetDiskFormat(), bare: img.GetContainerFormat() == "bare", lenient: im.Lenient, most: im.largest(),
-		log: im.Log.With("image", string(id)),
-	}
+// inspection returns what looks at the data of an image.
+func (im *Importer) inspection(id image.ID, t treatment) *inspection {
+	return &inspection{disk: t.disk, bare: t.bare, lenient: im.Lenient, most: im.largest(), log: im.Log.With("image", string(id))}
 }
 
 // largest returns the size of the largest image in bytes.
@@ -73,7 +70,7 @@ func (i *inspection) finish(size int64) (int64, error) {
 		return 0, nil
 	}
 	if f.VirtualSize() > i.most {
-		return 0, fault.New(fault.Exhausted, "IMAGE_TOO_LARGE", "the disk in the image is larger than the limit of %d bytes", i.most)
+		return 0, fault.New(fault.Exhausted, convert.ReasonTooLarge, "the disk in the image is larger than the limit of %d bytes", i.most)
 	}
 	switch i.disk {
 	case "ami", "ari", "aki", "ploop":

@@ -13,7 +13,7 @@ import (
 )
 
 // qcow2 returns an image of 5 MiB of a disk of a size; change is made to its header.
-func qcow2(size uint64, change func(p []byte)) []byte {
+func qcow2Data(size uint64, change func(p []byte)) []byte {
 	p := make([]byte, 5<<20)
 	copy(p, "QFI\xfb")
 	be := binary.BigEndian
@@ -41,20 +41,20 @@ func TestInspection(t *testing.T) {
 		reason          string // empty: accepted
 	}{
 		"raw":                    {"raw", "bare", noise, false, 5 << 20, ""},
-		"qcow2":                  {"qcow2", "bare", qcow2(7<<20, nil), false, 7 << 20, ""},
-		"qcow2 said to be raw":   {"raw", "bare", qcow2(7<<20, nil), false, 0, "FORMAT_MISMATCH"},
-		"qcow2, lenient":         {"raw", "bare", qcow2(7<<20, nil), true, 5 << 20, ""},
+		"qcow2":                  {"qcow2", "bare", qcow2Data(7<<20, nil), false, 7 << 20, ""},
+		"qcow2 said to be raw":   {"raw", "bare", qcow2Data(7<<20, nil), false, 0, "FORMAT_MISMATCH"},
+		"qcow2, lenient":         {"raw", "bare", qcow2Data(7<<20, nil), true, 5 << 20, ""},
 		"noise said to be qcow2": {"qcow2", "bare", noise, false, 0, "FORMAT_MISMATCH"},
 		"noise, lenient":         {"qcow2", "bare", noise, true, 0, ""},
 		"noise said to be a vhd": {"vhd", "bare", noise, false, 0, "FORMAT_MISMATCH"},
-		"backing file":           {"qcow2", "bare", qcow2(7<<20, backed), false, 0, "FORMAT_UNSAFE"},
-		"backing file, lenient":  {"qcow2", "bare", qcow2(7<<20, backed), true, 0, "FORMAT_UNSAFE"},
-		"backing file, as raw":   {"raw", "bare", qcow2(7<<20, backed), true, 0, "FORMAT_UNSAFE"},
-		"CVE-2013-2096 larger disk than allowed in small data": {"qcow2", "bare", qcow2(11<<20, nil), false, 0, "IMAGE_TOO_LARGE"},
+		"backing file":           {"qcow2", "bare", qcow2Data(7<<20, backed), false, 0, "FORMAT_UNSAFE"},
+		"backing file, lenient":  {"qcow2", "bare", qcow2Data(7<<20, backed), true, 0, "FORMAT_UNSAFE"},
+		"backing file, as raw":   {"raw", "bare", qcow2Data(7<<20, backed), true, 0, "FORMAT_UNSAFE"},
+		"CVE-2013-2096 larger disk than allowed in small data": {"qcow2", "bare", qcow2Data(11<<20, nil), false, 0, "IMAGE_TOO_LARGE"},
 		"short":                   {"qcow2", "bare", []byte("QFI\xfb"), false, 0, "FORMAT_UNSAFE"},
 		"kernel":                  {"aki", "bare", noise, false, 0, ""},
 		"other containers":        {"vmdk", "ova", noise, false, 0, ""},
-		"raw in other containers": {"raw", "compressed", qcow2(7<<20, backed), false, 5 << 20, ""},
+		"raw in other containers": {"raw", "compressed", qcow2Data(7<<20, backed), false, 5 << 20, ""},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestInspection(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				in := catalog.Import{Image: image.ID(img.Id), Target: catalog.Target{All: true}}
+				in := catalog.Import{Image: image.ID(img.Id), Target: catalog.Target{All: true}, KeepFormat: true}
 				take := im.Upload
 				if staged {
 					take = im.StageMessages
@@ -101,7 +101,7 @@ func TestInspectionStopsEarly(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	read := 0
-	endless := whole{io.MultiReader(bytes.NewReader(qcow2(1<<20, backed)), counting{&read})}
+	endless := whole{io.MultiReader(bytes.NewReader(qcow2Data(1<<20, backed)), counting{&read})}
 	_, err := b.importer().Store(t.Context(), b.request(), endless)
 	wantReason(t, err, fault.Invalid, "FORMAT_UNSAFE")
 	if read > 0 {

@@ -33,13 +33,16 @@ var again = retry.Policy{Initial: 100 * time.Millisecond, Max: 10 * time.Second}
 
 // complete records that all bytes are safe. It asks again while the store of records is away: the bytes are too dear to
 // be given up for a moment's silence. Whether an attempt was carried out whose answer got lost is seen in the records.
-func (im *Importer) complete(ctx context.Context, s source, content *storev1.Content) error {
+func (im *Importer) complete(ctx context.Context, s source, arrived catalog.Arrived) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err := retry.Do(ctx, again, func(ctx context.Context) error {
-		return im.Catalog.CompleteSource(ctx, s.op, catalog.Arrived{Content: content})
+		return im.Catalog.CompleteSource(ctx, s.op, arrived)
 	}, nil)
 	if err == nil || im.recorded(s) {
+		if s.staged != "" {
+			im.Area.Forget(s.staged) // no record names it any more
+		}
 		return nil
 	}
 	if fault.Is(err, fault.Precondition) {

@@ -1,36 +1,26 @@
 package importer
 
 import (
-	"sync/atomic"
-
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// arrival is data that is coming in. received may be read at any time; the other fields never change, except next, which
-// belongs to the goroutine that ingests.
-type arrival struct {
-	received atomic.Int64
-	image    image.ID
-	project  string
-	staged   bool
-	copies   int64 // stores that the data is for; 1 when it is staged
-	next     int64 // length at which the project's usage is added up again
-}
-
 // usageStep is how many bytes come in before the project's usage is added up again, which looks at every image.
 const usageStep = 16 * manifest.ChunkSize
 
 // track makes the data of an operation count until done is called.
-func (im *Importer) track(op image.ID) (a *arrival, done func()) {
+func (im *Importer) track(op image.ID, size int64) (a *arrival, done func()) {
 	o, _ := im.Catalog.Read().Operation(op)
 	img, _ := im.Catalog.Read().Image(image.ID(o.GetImageId()))
 	a = &arrival{
 		image: image.ID(o.GetImageId()), project: img.GetOwner(), copies: max(1, int64(len(o.GetStores()))),
-		staged: o.GetKind() == storev1.OperationKind_OPERATION_KIND_STAGE,
+		staged: o.GetKind() == storev1.OperationKind_OPERATION_KIND_STAGE, speed: speed{now: im.Now},
 	}
+	a.expected.Store(size)
+	a.enter(PhaseReceiving)
+	a.speed.add(0)
 	im.mu.Lock()
 	im.incoming[op] = a
 	im.mu.Unlock()
@@ -41,7 +31,7 @@ func (im *Importer) track(op image.ID) (a *arrival, done func()) {
 	}
 }
 
-// beyond returns the bytes that have come in for a project and that no record counts yet.
+// beyond returns the bytes that have been stored for a project and that no record counts yet.
 func (im *Importer) beyond(project string, staged bool) int64 {
 	im.mu.Lock()
 	defer im.mu.Unlock()
@@ -49,16 +39,16 @@ func (im *Importer) beyond(project string, staged bool) int64 {
 	for _, a := range im.incoming {
 		if a.project == project && a.staged == staged {
 			img, _ := im.Catalog.Read().Image(a.image) // counts what its source has announced
-			n += max(0, a.received.Load()-img.GetContent().GetSizeBytes()) * a.copies
+			n += max(0, a.stored.Load()-img.GetContent().GetSizeBytes()) * a.copies
 		}
 	}
 	return n
 }
 
-// checkQuota counts length bytes of a as received and stops the data when its project has reached a limit: what is still
+// checkQuota counts length bytes of a as stored and stops the data when its project has reached a limit: what is still
 // coming in counts too, so several uploads cannot beat the limit together.
 func (im *Importer) checkQuota(a *arrival, length int64, last bool) error {
-	a.received.Store(length)
+	a.stored.Store(length)
 	limits := im.Catalog.Limits()
 	most := limits.ProjectBytes
 	if a.staged {

@@ -52,7 +52,7 @@ func (b *bench) running(im *Importer, received int64) image.ID {
 	defer tick.Stop()
 	for {
 		for _, o := range b.catalog.Read().Operations() {
-			if catalog.Importing(o) && im.Received(image.ID(o.Id)) >= received {
+			if catalog.Importing(o) && im.Progress(image.ID(o.Id)).Received >= received {
 				return image.ID(o.Id)
 			}
 		}

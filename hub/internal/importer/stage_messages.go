@@ -11,6 +11,6 @@ import (
 // StageMessages is Stage with the data of a caller's messages, read as Upload reads them.
 func (im *Importer) StageMessages(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error) {
 	return im.take(ctx, in, im.Catalog.BeginStage, source{
-		open: func(ctx context.Context) io.Reader { return im.follow(ctx, next) },
+		stage: true, describe: true, open: func(ctx context.Context) io.Reader { return im.follow(ctx, next) },
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
-	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/auth"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -37,12 +36,13 @@ type Body interface {
 // cancelled it is undone; Upload then returns at once, also while next waits, which is left to end with the request.
 func (im *Importer) Upload(ctx context.Context, in catalog.Import, next func() ([]byte, error)) (*storev1.Operation, error) {
 	return im.take(ctx, in, im.Catalog.BeginImport, source{
-		open: func(ctx context.Context) io.Reader { return im.follow(ctx, next) },
+		describe: true, open: func(ctx context.Context) io.Reader { return im.follow(ctx, next) },
 	})
 }
 
-// Store is Upload with the data of an HTTP request.
+// Store is Upload with the data of an HTTP request, which is stored as it comes: the Image API promises that.
 func (im *Importer) Store(ctx context.Context, in catalog.Import, body Body) (*storev1.Operation, error) {
+	in.KeepFormat = true
 	return im.take(ctx, in, im.Catalog.BeginImport, source{
 		open: func(context.Context) io.Reader { return body }, interrupt: body.Interrupt,
 	})
@@ -52,7 +52,7 @@ func (im *Importer) Store(ctx context.Context, in catalog.Import, body Body) (*s
 // durable there. When ctx ends, body fails or the stage is cancelled it is undone, and the image is queued again.
 func (im *Importer) Stage(ctx context.Context, in catalog.Import, body Body) (*storev1.Operation, error) {
 	return im.take(ctx, in, im.Catalog.BeginStage, source{
-		open: func(context.Context) io.Reader { return body }, interrupt: body.Interrupt,
+		stage: true, describe: true, open: func(context.Context) io.Reader { return body }, interrupt: body.Interrupt,
 	})
 }
 
@@ -66,13 +66,13 @@ func (im *Importer) take(ctx context.Context, in catalog.Import, begin begin, s 
 		return nil, err
 	}
 	defer give()
-	op, w, err := im.create(ctx, in, begin)
+	op, err := im.create(ctx, in, begin, &s)
 	if err != nil {
 		return nil, err
 	}
 	log := im.Log.With("image", op.ImageId, "operation", op.Id)
 	log.Info("upload started", "bytes", in.SizeBytes)
-	s.op, s.content, s.writer, s.size = image.ID(op.Id), image.ID(op.Source.ContentId), w, in.SizeBytes
+	s.op, s.size = image.ID(op.Id), in.SizeBytes
 	s.lost = fault.New(fault.Cancelled, "CALLER_LOST", "the caller went away before all data had come")
 	if err := im.run(ctx, s); err != nil {
 		log.Warn("upload failed", "error", err)
@@ -101,19 +101,44 @@ func (im *Importer) turn(ctx context.Context) (give func(), err error) {
 }
 
 // create creates the content and then the operation.
-func (im *Importer) create(ctx context.Context, in catalog.Import, begin begin) (*storev1.Operation, *staging.Writer, error) {
-	in.Content = image.NewID()
+func (im *Importer) create(ctx context.Context, in catalog.Import, begin begin, s *source) (*storev1.Operation, error) {
+	if err := im.receive(ctx, &in, s); err != nil {
+		return nil, err
+	}
+	s.content = image.NewID()
+	in.Content, in.Incoming = s.content, s.incoming
 	w, err := im.Area.Create(in.Content)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	op, err := begin(ctx, in)
 	if err != nil {
 		w.Abort("the request was refused")
 		im.Area.Forget(in.Content) // no record has ever named it
-		return nil, nil, err
+		return nil, err
 	}
-	return op, w, nil
+	s.writer = w
+	return op, nil
+}
+
+// receive finds out how the data of a caller is treated.
+func (im *Importer) receive(ctx context.Context, in *catalog.Import, s *source) error {
+	img, _ := im.Catalog.Read().Image(in.Image)
+	var err error
+	switch {
+	case s.stage: // looked at now, so that what is wrong is known early; all else is up to the import
+		s.treat = im.treatment(img, false)
+		s.treat.convert = false
+		return nil
+	case in.KeepFormat:
+		s.treat = im.treatment(img, true)
+		s.signature, err = im.prepare(ctx, in.Image)
+		return err
+	}
+	if s.treat, s.signature, err = im.admit(ctx, in); err == nil && s.treat.convert {
+		s.incoming = image.NewID()
+	}
+	return err
 }
 
 // message is one message of a caller, or why there are no more.

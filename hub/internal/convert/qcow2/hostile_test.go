@@ -38,9 +38,11 @@ func TestRefusedWhenOpened(t *testing.T) {
 				m.extensions = slices.Concat(extension(0xe2792aca, []byte("raw")), extension(1, nil), extension(extensionDataFile, []byte("/dev/sda")))
 			}), convert.ReasonUnsafe, "names a file",
 		},
-		"encrypted AES":            {disk().with(func(m *made) { m.crypt = 1 }), convert.ReasonUnsafe, "encrypted"},
-		"encrypted LUKS":           {disk().with(func(m *made) { m.crypt = 2 }), convert.ReasonUnsafe, "encrypted"},
-		"header of encryption":     {disk().with(func(m *made) { m.extensions = extension(extensionCrypto, make([]byte, 16)) }), convert.ReasonUnsafe, "encrypted"},
+		"encrypted AES":  {disk().with(func(m *made) { m.crypt = 1 }), convert.ReasonUnsafe, "encrypted"},
+		"encrypted LUKS": {disk().with(func(m *made) { m.crypt = 2 }), convert.ReasonUnsafe, "encrypted"},
+		"header of encryption": {
+			disk().with(func(m *made) { m.extensions = extension(extensionCrypto, make([]byte, 16)) }), convert.ReasonUnsafe, "encrypted",
+		},
 		"unknown feature":          {disk().with(func(m *made) { m.features = 1 << 5 }), convert.ReasonUnsafe, "bit 5"},
 		"last feature":             {disk().with(func(m *made) { m.features = 1<<63 | featureDirty }), convert.ReasonUnsafe, "bit 63"},
 		"corrupt":                  {disk().with(func(m *made) { m.features = featureCorrupt }), convert.ReasonDamaged, "corrupt"},
@@ -57,12 +59,16 @@ func TestRefusedWhenOpened(t *testing.T) {
 		"compression unknown": {
 			disk().with(func(m *made) { m.length, m.compression, m.features = 112, 2, featureCompression }), convert.ReasonUnsafe, "compression",
 		},
-		"compression not said":     {disk().with(func(m *made) { m.length, m.compression = 112, 1 }), convert.ReasonUnsafe, "compression"},
-		"compression not there":    {disk().with(func(m *made) { m.features = featureCompression }), convert.ReasonUnsafe, "compression"},
-		"extension over a cluster": {disk().with(func(m *made) { m.extensions = extension(7, make([]byte, 401)) }), convert.ReasonDamaged, "extension"},
-		"extension endless":        {disk().with(func(m *made) { m.extensions = be64(7<<32 | 0xffffffff) }), convert.ReasonDamaged, "extension"},
+		"compression not said":  {disk().with(func(m *made) { m.length, m.compression = 112, 1 }), convert.ReasonUnsafe, "compression"},
+		"compression not there": {disk().with(func(m *made) { m.features = featureCompression }), convert.ReasonUnsafe, "compression"},
+		"extension over a cluster": {
+			disk().with(func(m *made) { m.extensions = extension(7, make([]byte, 401)) }), convert.ReasonDamaged, "extension",
+		},
+		"extension endless": {disk().with(func(m *made) { m.extensions = be64(7<<32 | 0xffffffff) }), convert.ReasonDamaged, "extension"},
 		"extensions without end": {
-			small(512, 0).with(func(m *made) { m.bits, m.l1Offset = 20, 1<<20; m.extensions = bytes.Repeat(be64(7<<32), 9000) }), convert.ReasonUnsafe, "no end",
+			small(512, 0).with(func(m *made) {
+				m.bits, m.l1Offset, m.extensions = 20, 1<<20, bytes.Repeat(be64(7<<32), 9000)
+			}), convert.ReasonUnsafe, "no end",
 		},
 		"larger than allowed":       {disk().with(func(m *made) { m.size = mostTest + 1 }), convert.ReasonTooLarge, "at most"},
 		"larger than can be":        {disk().with(func(m *made) { m.size = 1 << 63 }), convert.ReasonTooLarge, "at most"},
@@ -123,8 +129,10 @@ func TestDamaged(t *testing.T) {
 		"subclusters beyond":        {large().table(2<<14, 9<<14, 1<<31), "the data ends"},
 		"packed beyond the data":    {small(512, 1024).table(1024, packedAt(9, 1<<40, 20)), "unpacked"},
 		"packed out of reach":       {small(512, 1024).table(1024, flagCompressed|1<<57), "not where"},
-		"packed is not":             {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, bytes.Repeat([]byte{0xff}, 512)), "unpacked"},
-		"packed too short":          {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, deflated(make([]byte, 511))), "unpacked"},
+		"packed is not": {
+			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, bytes.Repeat([]byte{0xff}, 512)), "unpacked",
+		},
+		"packed too short": {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, deflated(make([]byte, 511))), "unpacked"},
 		"packed cut": {
 			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack).with(func(m *made) { m.cut = 1506 + int64(len(pack)) }), "unpacked",
 		},
@@ -138,7 +146,8 @@ func TestDamaged(t *testing.T) {
 			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, frame(make([]byte, 10<<20))[:500]).with(asZstd), "unpacked",
 		},
 		"zstd skippable frames": {
-			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, bytes.Repeat([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, 64)).with(asZstd), "unpacked",
+			small(512, 1024).table(1024, packedAt(9, 1536, 512)).
+				put(1536, bytes.Repeat([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, 64)).with(asZstd), "unpacked",
 		},
 	}
 	for name, test := range tests {
@@ -165,10 +174,12 @@ func TestOddButGood(t *testing.T) {
 		image *made
 		want  []byte
 	}{
-		"no disk":              {small(0), nil},
-		"version 2":            {small(512, 1024).table(1024, 1536).put(1536, data).with(func(m *made) { m.version = 2 }), data},
-		"one byte":             {small(1, 1024).table(1024, 1536).put(1536, data), data[:1]},
-		"one byte more":        {small(513, 1024).table(1024, 1536, 2048).put(1536, append(data, words...)), append(slices.Clone(data), words[0])},
+		"no disk":   {small(0), nil},
+		"version 2": {small(512, 1024).table(1024, 1536).put(1536, data).with(func(m *made) { m.version = 2 }), data},
+		"one byte":  {small(1, 1024).table(1024, 1536).put(1536, data), data[:1]},
+		"one byte more": {
+			small(513, 1024).table(1024, 1536, 2048).put(1536, slices.Concat(data, words)), append(slices.Clone(data), words[0]),
+		},
 		"dirty":                {small(512, 1024).table(1024, 1536).put(1536, data).with(func(m *made) { m.features = featureDirty }), data},
 		"reserved bits":        {small(512, 1024|0x7f<<56|0x1ff).table(1024, 1536|3<<56|0x1fe).put(1536, data), data},
 		"marked as its own":    {small(512, 1024|1<<63).table(1024, 1536|1<<63).put(1536, data), data},
@@ -196,14 +207,18 @@ func TestOddButGood(t *testing.T) {
 		"packed stream has no end": {
 			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, deflated(append(slices.Clone(words), zero...))), words,
 		},
-		"packed, one byte of it":  {small(1, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack), words[:1]},
-		"zstd":                    {small(512, 1024).table(1024, packedAt(9, 1537, 1023)).put(1537, frame(words)).with(asZstd), words},
-		"zstd of two frames":      {small(512, 1024).table(1024, packedAt(9, 1536, 1024)).put(1536, append(frame(words[:9]), frame(words[9:])...)).with(asZstd), words},
-		"zstd of zeroes":          {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, frame(zero)).with(asZstd), zero},
-		"zstd with more after it": {small(512, 1024).table(1024, packedAt(9, 1536, 1024)).put(1536, append(frame(words), data...)).with(asZstd), words},
-		"short L2 table":          {small(512, 1024).table(1024, 512).with(func(m *made) { m.cut = 1032 }), append(be64(1024), zero[8:]...)},
-		"extensions to the end":   {small(512, 0).with(func(m *made) { m.extensions = extension(7, make([]byte, 400)) }), zero},
-		"long header":             {small(512, 0).with(func(m *made) { m.length = 512; m.l1Offset = 1024 }), zero},
+		"packed, one byte of it": {small(1, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, pack), words[:1]},
+		"zstd":                   {small(512, 1024).table(1024, packedAt(9, 1537, 1023)).put(1537, frame(words)).with(asZstd), words},
+		"zstd of two frames": {
+			small(512, 1024).table(1024, packedAt(9, 1536, 1024)).put(1536, slices.Concat(frame(words[:9]), frame(words[9:]))).with(asZstd), words,
+		},
+		"zstd of zeroes": {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, frame(zero)).with(asZstd), zero},
+		"zstd with more after it": {
+			small(512, 1024).table(1024, packedAt(9, 1536, 1024)).put(1536, slices.Concat(frame(words), data)).with(asZstd), words,
+		},
+		"short L2 table":        {small(512, 1024).table(1024, 512).with(func(m *made) { m.cut = 1032 }), append(be64(1024), zero[8:]...)},
+		"extensions to the end": {small(512, 0).with(func(m *made) { m.extensions = extension(7, make([]byte, 400)) }), zero},
+		"long header":           {small(512, 0).with(func(m *made) { m.length = 512; m.l1Offset = 1024 }), zero},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/atoll-dcn/atoll/hub/internal/convert"
+	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
 // needQEMU skips a test where the programs are not installed; in CI they have to be.
@@ -147,7 +150,8 @@ func TestMixedByQEMU(t *testing.T) {
 	for _, compression := range []string{"zlib", "zstd"} {
 		dir := t.TempDir()
 		run(t, dir, "qemu-img", "create", "-f", "qcow2", "-o", "lazy_refcounts=on,compression_type="+compression, "image", "9M")
-		run(t, dir, "qemu-io", "-f", "qcow2", "-c", "write -c -P 2 1M 64k", "-c", "write -c -P 3 1088k 64k", "-c", "write -c -P 5 3M 64k", "image")
+		run(t, dir, "qemu-io", "-f", "qcow2", "-c", "write -c -P 2 1M 64k", "-c", "write -c -P 3 1088k 64k",
+			"-c", "write -c -P 5 3M 64k", "image")
 		cmd := exec.CommandContext(t.Context(), "qemu-io", "-f", "qcow2", "-c", "write -P 1 0 100k", "-c", "write -P 4 1152k 64k",
 			"-c", "write -P 6 3100k 1k", "-c", "flush", "-c", "sigraise 9", "image") //nolint:gosec // a program named by this test
 		cmd.Dir = dir
@@ -156,6 +160,34 @@ func TestMixedByQEMU(t *testing.T) {
 		}
 		if d := likeQEMU(t, dir); d.writes != 1 || d.zeroes != 1 {
 			t.Errorf("%d writes and %d runs of zeroes", d.writes, d.zeroes)
+		}
+	}
+}
+
+// Images that were cut short are refused, but where "qemu-img check" finds nothing wrong they are what qemu-img reads.
+func TestCutLikeQEMU(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "raw"), noise(3<<20, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", "raw", "whole")
+	data, err := os.ReadFile(filepath.Join(dir, "whole")) //nolint:gosec // a file of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut, good := range map[int]bool{512: true, 4096: true, 65024: true, 65536: false, 66048: false, 1 << 20: false, 513: false, 1: false} {
+		if err := os.WriteFile(filepath.Join(dir, "image"), data[:len(data)-cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if good {
+			run(t, dir, "qemu-img", "check", "-f", "qcow2", "image")
+			likeQEMU(t, dir)
+			continue
+		}
+		if _, err := read(t.Context(), source(data[:len(data)-cut]), 1<<30); fault.ReasonOf(err) != convert.ReasonDamaged {
+			t.Errorf("without %d bytes: %v", cut, err)
 		}
 	}
 }

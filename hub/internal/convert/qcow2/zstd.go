@@ -47,7 +47,8 @@ func (f *frames) unpack(to, from []byte) error {
 	return nil
 }
 
-// frameLength returns the length of the frame that the data begins with. What follows it may be anything, so it cannot be left to the decoder.
+// frameLength returns the length of the frame that the data begins with. What follows it may be anything, so it cannot be left to
+// the decoder.
 func frameLength(p []byte) (int, error) {
 	var h zstd.Header
 	if err := h.Decode(p); err != nil {

@@ -49,6 +49,7 @@ func (c cell) hidesNetwork() bool { return c.Spaces || c.Seccomp }
 
 // weaker returns the cell without what failed in a step, and false when that cannot be left out.
 func (c cell) weaker(step string) (cell, bool) {
+	run := step == stepRun || step == stepExec
 	switch {
 	case step == stepStart && c.User: // root may be allowed the others without it
 		c.User = false
@@ -57,13 +58,13 @@ func (c cell) weaker(step string) (cell, bool) {
 		}
 	case step == stepStart && c.Spaces:
 		c.Spaces, c.View = false, false
-	case (step == stepView || step == stepRun) && c.View: // what the program needs may lie elsewhere
+	case (step == stepView || run) && c.View: // what the program needs may lie elsewhere
 		c.View = false
 	case step == stepIdentity && c.Identity:
 		c.Identity = false
-	case (step == stepLandlock || step == stepRun) && c.Landlock:
+	case (step == stepLandlock || run) && c.Landlock:
 		c.Landlock = false
-	case (step == stepSeccomp || step == stepRun) && c.Seccomp:
+	case (step == stepSeccomp || run) && c.Seccomp:
 		c.Seccomp = false
 	default:
 		return c, false

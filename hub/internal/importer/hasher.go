@@ -1,0 +1,5 @@
+package importer
+
+import "context"
+
+func (im *Importer) hash(ctx context.Context) { <-ctx.Done() }
