@@ -77,13 +77,13 @@ type Base struct {
 	Bytes   io.ReaderAt
 }
 
-// GetShort is Get for a slow link: the hub sends the chunk in a shorter form when it has one or can make one, compressed or,
+// GetCompact is Get for a slow link: the hub sends the chunk in a shorter form when it has one or can make one, compressed or,
 // with a base, as what differs from that; else as it is. base may be nil. Corrupt may mean that the base is damaged.
 // Errors of reading the base are returned as they are.
-func (c *Client) GetShort(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *Base) (
+func (c *Client) GetCompact(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *Base) (
 	raw []byte, wire int64, err error,
 ) {
-	query := "?short=1"
+	query := "?compact=1"
 	if base != nil {
 		query += "&base=" + string(base.Content)
 	}

@@ -34,8 +34,8 @@ type Store interface {
 	Demand(ctx context.Context, content image.ID, most int) ([]int, error)
 }
 
-// Short has shorter frames for slow links.
-type Short interface {
+// Compact has shorter frames for slow links.
+type Compact interface {
 	// Open returns the shorter frame of a chunk for a site that has the content base, which may be empty; nil when there is none. It
 	// blocks at most until ctx ends. The caller closes the file.
 	Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error)
@@ -50,7 +50,7 @@ type HandlerOptions struct {
 	Stall     time.Duration // how long a peer may take to send or accept one frame; default 2 min
 	Puts      int           // PUTs handled at the same time, each with a buffer of one frame or two; default 8
 	Manifests Manifests     // takes in manifests; nil: none are
-	Short     Short         // nil: frames are sent as they are
+	Compact   Compact       // nil: frames are sent as they are
 }
 
 type handler struct {
@@ -128,7 +128,7 @@ func (h *handler) frame(w http.ResponseWriter, r *http.Request, content image.ID
 
 // open opens the frame that a request asks for.
 func (h *handler) open(ctx context.Context, query url.Values, content image.ID, index int) (*os.File, func(served bool), error) {
-	if h.o.Short != nil && query.Get("short") == "1" {
+	if h.o.Compact != nil && query.Get("compact") == "1" {
 		var base image.ID
 		if s := query.Get("base"); s != "" {
 			var err error
@@ -136,7 +136,7 @@ func (h *handler) open(ctx context.Context, query url.Values, content image.ID, 
 				return nil, nil, err
 			}
 		}
-		file, err := h.o.Short.Open(ctx, content, index, base)
+		file, err := h.o.Compact.Open(ctx, content, index, base)
 		if file != nil {
 			return file, func(bool) { _ = file.Close() }, nil
 		}

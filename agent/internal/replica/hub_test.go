@@ -38,7 +38,7 @@ type fakeHub struct {
 	shorter atomic.Pointer[shorter] // nil: frames come as they are
 }
 
-// Open implements frame.Short.
+// Open implements frame.Compact.
 func (h *fakeHub) Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error) {
 	s := h.shorter.Load()
 	if s == nil {
@@ -73,7 +73,9 @@ func newFakeHub(t *testing.T) *fakeHub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames := frame.NewHandler(h, frame.HandlerOptions{FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond, Manifests: h, Short: h})
+	frames := frame.NewHandler(h, frame.HandlerOptions{
+		FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond, Manifests: h, Compact: h,
+	})
 	h.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		down := h.down

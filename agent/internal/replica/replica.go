@@ -51,7 +51,7 @@ import (
 type Frames interface {
 	Manifest(ctx context.Context, content image.ID, from int) (*manifest.Decoder, io.Closer, error)
 	Get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error)
-	GetShort(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *frame.Base) (raw []byte, wire int64, err error)
+	GetCompact(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *frame.Base) (raw []byte, wire int64, err error)
 	// LinkRate returns at how many bytes per second frames have arrived lately; 0 while that is not known.
 	LinkRate() float64
 	Refetch(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error)
@@ -67,7 +67,7 @@ type Config struct {
 	Journal  *journal.Dir
 	Parallel int    // fills at once in one store, default 4
 	Workers  int    // chunks in flight of one fill, default 8; each holds a buffer of 4 MiB
-	Short    string // when chunks are fetched in a shorter form; default ShortAuto
+	Compact  string // when chunks are fetched in a shorter form; default CompactAuto
 	Log      hclog.Logger
 	Registry prometheus.Registerer
 	Now      func() time.Time // default time.Now

@@ -3,6 +3,7 @@ package compact
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/delta"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -12,11 +13,14 @@ import (
 // maxBases is how many indexes are kept, of 128 MiB at most each, and how many wait to be made.
 const maxBases = 2
 
+// again is how long a base is done without that could not be read.
+const again = time.Minute
+
 // base is a content that others are compared with. Store.mu guards used and failed; the rest is set before ready is closed.
 type base struct {
 	used   int64
 	ready  chan struct{}
-	failed bool
+	failed time.Time // when its index could not be made; zero: it could
 	index  *delta.Index
 	reader Reader
 	stop   context.CancelFunc
@@ -26,27 +30,42 @@ type base struct {
 	users    sync.WaitGroup
 }
 
-// ready reports whether chunks can be compared with a base now. Else it sees to it that they will be.
-func (s *Store) ready(id image.ID) bool {
+// await waits until chunks can be compared with a base, and reports whether they can. It does not wait when too many other
+// bases are wanted before.
+func (s *Store) await(ctx context.Context, id image.ID) (bool, error) {
+	b := s.want(id)
+	if b == nil {
+		return false, nil
+	}
+	select {
+	case <-b.ready:
+		return b.index != nil, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// want returns a base, whose index is being made unless it is there; nil when too many wait.
+func (s *Store) want(id image.ID) *base {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clock++
-	if b := s.bases[id]; b != nil {
-		b.used = s.clock
+	b := s.bases[id]
+	if b != nil && !b.failed.IsZero() && s.o.Now().Sub(b.failed) > again {
+		delete(s.bases, id)
+		b = nil
+	}
+	if b == nil {
+		b = &base{ready: make(chan struct{})}
 		select {
-		case <-b.ready:
-			return !b.failed
+		case s.build <- id:
+			s.bases[id] = b
 		default:
-			return false
+			return nil
 		}
 	}
-	b := &base{used: s.clock, ready: make(chan struct{})}
-	select {
-	case s.build <- id:
-		s.bases[id] = b
-	default: // many are wanted: later
-	}
-	return false
+	b.used = s.clock
+	return b
 }
 
 // base returns a base that is ready; nil when there is none.
@@ -54,7 +73,7 @@ func (s *Store) base(id image.ID) *base {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.bases[id]
-	if b == nil || b.failed || b.index == nil {
+	if b == nil || b.index == nil {
 		return nil
 	}
 	b.users.Add(1)
@@ -111,7 +130,7 @@ func (s *Store) prepare(ctx context.Context, id image.ID) {
 		b.index, b.reader, b.stop = index, s.o.Contents.Open(readCtx, id), stop
 	} else {
 		stop()
-		b.failed = true
+		b.failed = s.o.Now()
 		s.o.Log.Warn("base not indexed", "base", string(id), "error", err)
 	}
 	close(b.ready)
@@ -129,7 +148,7 @@ func (s *Store) prepare(ctx context.Context, id image.ID) {
 func (s *Store) oldestBase(spare image.ID) *base {
 	var oldest image.ID
 	for id, b := range s.bases {
-		if id != spare && (b.index != nil || b.failed) && (oldest == "" || b.used < s.bases[oldest].used) {
+		if id != spare && (b.index != nil || !b.failed.IsZero()) && (oldest == "" || b.used < s.bases[oldest].used) {
 			oldest = id
 		}
 	}

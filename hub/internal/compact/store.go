@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,7 @@ type Options struct {
 	Contents Contents
 	Log      hclog.Logger
 	Registry prometheus.Registerer // may be nil
+	Now      func() time.Time      // default time.Now
 }
 
 // Store makes and keeps shorter frames. Run must be running. Safe for concurrent use.
@@ -71,11 +73,13 @@ type entry struct {
 	done chan struct{}
 	size int64 // 0: the chunk does not get shorter
 	err  error
-	base image.ID // that its form needs
 }
 
 // New returns a store with an empty directory. Errors are Unavailable (reason COMPACT_DISK).
 func New(o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Encoders == 0 {
 		o.Encoders = 2
 	}
@@ -99,10 +103,16 @@ func diskFault(err error) error {
 }
 
 // Open returns the shorter frame of a chunk for a site that has the content base, which may be empty, and nil when there is
-// none. It waits for the chunk and, when others encode, for its turn, until ctx ends. The caller closes the file.
+// none. It waits for the chunk, for the index of the base and, when others encode, for its turn, until ctx ends. The caller closes the file.
 func (s *Store) Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error) {
-	if base != "" && !s.ready(base) {
-		base = ""
+	if base != "" {
+		usable, err := s.await(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		if !usable {
+			base = ""
+		}
 	}
 	k := group{content, base}
 	e, mine := s.entry(k, index)

@@ -125,21 +125,21 @@ func damageAll(t *testing.T, name string) {
 }
 
 // On a fast link chunks come as they are, unless somebody wants to save its bytes.
-func TestWhenShort(t *testing.T) {
+func TestWhenCompact(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		mode string
 		rate float64
 		want bool
 	}{
-		{ShortAuto, 0, true},
+		{CompactAuto, 0, true},
 		{"", 10 << 20, true},
-		{ShortAuto, 500 << 20, false},
-		{ShortAlways, 500 << 20, true},
-		{ShortNever, 1, false},
+		{CompactAuto, 500 << 20, false},
+		{CompactAlways, 500 << 20, true},
+		{CompactNever, 1, false},
 	} {
-		m := &Manager{cfg: Config{Short: c.mode, Frames: &linkOf{rate: c.rate}}}
-		if got := m.short(); got != c.want {
+		m := &Manager{cfg: Config{Compact: c.mode, Frames: &linkOf{rate: c.rate}}}
+		if got := m.compact(); got != c.want {
 			t.Errorf("%q at %.0f: %v", c.mode, c.rate, got)
 		}
 	}

@@ -14,21 +14,21 @@ import (
 
 // When chunks are fetched in a shorter form.
 const (
-	ShortAuto   = "auto"   // while the link is slower than fastLink
-	ShortAlways = "always" // also on a fast link, to save its bytes
-	ShortNever  = "never"
+	CompactAuto   = "auto"   // while the link is slower than fastLink
+	CompactAlways = "always" // also on a fast link, to save its bytes
+	CompactNever  = "never"
 )
 
 // fastLink is the rate in bytes per second from which on a chunk is sooner here as it is: making a shorter form takes about 4
 // CPU seconds per GiB at the hub.
 const fastLink = 100 << 20
 
-// short reports whether chunks should be fetched in a shorter form now.
-func (m *Manager) short() bool {
-	switch m.cfg.Short {
-	case ShortAlways:
+// compact reports whether chunks should be fetched in a shorter form now.
+func (m *Manager) compact() bool {
+	switch m.cfg.Compact {
+	case CompactAlways:
 		return true
-	case ShortNever:
+	case CompactNever:
 		return false
 	default:
 		return m.cfg.Frames.LinkRate() < fastLink
@@ -37,14 +37,14 @@ func (m *Manager) short() bool {
 
 // get fetches a chunk in the form that suits the link.
 func (f *fill) get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) ([]byte, int64, error) {
-	if !f.m.short() {
+	if !f.m.compact() {
 		return f.m.cfg.Frames.Get(ctx, content, index, want, dst)
 	}
 	base := f.base.Load()
 	if base == nil {
-		return f.m.cfg.Frames.GetShort(ctx, content, index, want, dst, nil)
+		return f.m.cfg.Frames.GetCompact(ctx, content, index, want, dst, nil)
 	}
-	raw, wire, err := f.m.cfg.Frames.GetShort(ctx, content, index, want, dst, &frame.Base{
+	raw, wire, err := f.m.cfg.Frames.GetCompact(ctx, content, index, want, dst, &frame.Base{
 		Content: base.content, Bytes: baseReader{ctx, base.snap},
 	})
 	if fault.Is(err, fault.Corrupt) && f.base.CompareAndSwap(base, nil) { // the link may be to blame, but then nothing is lost
@@ -63,7 +63,7 @@ type base struct {
 // openBase opens the copy that the hub has named. Without it everything takes longer and nothing fails.
 func (f *fill) openBase(ctx context.Context) {
 	b := f.j.want.base
-	if b.image == "" || f.m.cfg.Short == ShortNever {
+	if b.image == "" || f.m.cfg.Compact == CompactNever {
 		return
 	}
 	log := f.log.With("base", string(b.image))
