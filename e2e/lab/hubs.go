@@ -25,7 +25,7 @@ type Hubs struct {
 	hubs   []*Node
 	shared string // directory that all hubs share; empty: none
 	etcd   string
-	frames string
+	frames string // the balancer before the ports for image data
 }
 
 // Node is one of several hubs.
@@ -149,12 +149,12 @@ func (n *Node) Role() string {
 func (h *Hubs) Staged() []string {
 	h.T.Helper()
 	var found []string
-	err := filepath.WalkDir(h.Dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(h.Dir, func(path string, d fs.DirEntry, _ error) error { // files go while they are listed
 		if d != nil && d.IsDir() && filepath.Base(filepath.Dir(path)) == "contents" {
 			found = append(found, path)
 			return fs.SkipDir
 		}
-		return nil //nolint:nilerr // files go while they are listed
+		return nil
 	})
 	if err != nil {
 		h.T.Fatal(err)
@@ -195,8 +195,17 @@ func (h *Hubs) configure(site string) {
 	if err := os.MkdirAll(h.Store(site), 0o700); err != nil {
 		h.T.Fatal(err)
 	}
+	link, frames := h.link, "https://"+h.frames
+	if site == Sites[len(Sites)-1] { // this one knows the hubs by itself
+		link, frames = "", ""
+		for _, n := range h.hubs {
+			link += n.link + ","
+			frames += "https://" + n.frames + ","
+		}
+		link, frames = strings.TrimSuffix(link, ","), strings.TrimSuffix(frames, ",")
+	}
 	text := fmt.Sprintf("site: %s\nhub:\n  link: %q\n  frames: %q\nstate_dir: %q\nstores:\n  - id: %s\n    driver: file\n    path: %q\n",
-		site, h.link, "https://"+h.frames, h.State(site), site, h.Store(site))
+		site, link, frames, h.State(site), site, h.Store(site))
 	if err := os.WriteFile(h.config(site), []byte(text), 0o600); err != nil {
 		h.T.Fatal(err)
 	}

@@ -181,6 +181,43 @@ func TestSignedImages(t *testing.T) {
 			t.Errorf("image verify: exit code %d\n%s%s", code, out, errs)
 		}
 	})
+	t.Run("qcow2 that is staged and converted", func(t *testing.T) {
+		c := c.in(t)
+		qcow2 := c.qcow2()
+		id := c.queue(c.Demo, with(c.sign(qcow2, demo, kept), "disk_format", "qcow2"))
+		c.Demo.Glance("image-stage", "--file", qcow2, id)
+		c.Demo.Glance("image-import", id, "--import-method", "glance-direct", "--stores", "central,dcn0")
+		c.active(c.Demo, id)
+		c.holds(c.Demo, id, "central", "dcn0")
+		img := c.Demo.Image(id)
+		c.equal("source format", img.Text("atoll_source_format"), "qcow2")
+		c.equal("disk format", img.Text("disk_format"), "raw")
+		if got := img.Text("atoll_signature"); !strings.Contains(got, kept) {
+			t.Errorf("atoll_signature is %q", got)
+		}
+		out, errs, code := c.Ctl("--token", c.Demo.Token(), "image", "verify", id, "--certificate", demo.certificate)
+		if code != 0 || !strings.Contains(out, "the certificate given is the one that the hub has used") {
+			t.Errorf("image verify: exit code %d\n%s%s", code, out, errs)
+		}
+	})
+	t.Run("qcow2 with one bit that differs", func(t *testing.T) {
+		c := c.in(t)
+		qcow2 := c.qcow2()
+		p := with(c.sign(qcow2, demo, kept), "disk_format", "qcow2")
+		data, err := os.ReadFile(qcow2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-1] ^= 1
+		id := c.queue(c.Demo, p)
+		c.Demo.Glance("image-stage", "--file", c.Demo.File("tampered.qcow2", data), id)
+		c.Demo.Glance("image-import", id, "--import-method", "glance-direct")
+		c.awaits(c.Demo, id, "the import has failed", func(img lab.Object) bool { return img.Text("os_glance_failed_import") == "central" })
+		if tasks := strings.Join(c.Demo.Glance("image-tasks", id).Column("Message"), ""); !strings.Contains(tasks, "img_signature: ") {
+			t.Errorf("the task says %q", tasks)
+		}
+		c.gone(id)
+	})
 	for _, test := range []struct {
 		name       string
 		by         *lab.Actor
@@ -205,6 +242,22 @@ func TestSignedImages(t *testing.T) {
 			c.gone(id)
 		})
 	}
+}
+
+// qcow2 makes a qcow2 of the cloud's data and returns its path.
+func (c *cloud) qcow2() string {
+	c.T.Helper()
+	path := filepath.Join(c.T.TempDir(), "disk.qcow2")
+	if out, err := exec.CommandContext(c.T.Context(), "qemu-img", "convert", "-f", "raw", "-O", "qcow2", c.file, path).CombinedOutput(); err != nil {
+		c.T.Fatalf("qemu-img: %v\n%s", err, out)
+	}
+	return path
+}
+
+// with returns properties with one more.
+func with(all lab.Object, name, value string) lab.Object {
+	all[name] = value
+	return all
 }
 
 // without returns properties without one.

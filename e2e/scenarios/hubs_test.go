@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -186,7 +187,7 @@ func (h *hubs) empty(ids ...string) {
 		lab.Eventually(h.T, time.Minute, "store "+s+" is empty", func() error {
 			left, err := filepath.Glob(filepath.Join(h.Store(s), ".images", "*"))
 			if err != nil || len(left) > 0 {
-				return fmt.Errorf("%v, %v", left, err)
+				return fmt.Errorf("%v, %w", left, errors.Join(err, os.ErrExist))
 			}
 			return nil
 		})

@@ -236,7 +236,7 @@ func checksumFirst(l *attacked) {
 	for _, format := range []string{"vdi", "qcow2", "vmdk"} {
 		id := l.queue(format)
 		l.fetch(id, l.offer(l.made(format)), []string{"central", "dcn0"}, lab.Object{"checksum": "sha256:" + strings.Repeat("0", 64)}).Is(http.StatusAccepted)
-		l.fails(id, "SHA-256")
+		l.fails(id, "sha256")
 		l.remove(id)
 	}
 }

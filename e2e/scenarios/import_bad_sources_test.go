@@ -73,19 +73,24 @@ func changingETag(l *badLab) {
 			data = other
 		}
 		w.Header().Set("ETag", fmt.Sprintf(`"version %d"`, min(n, 2)))
-		d := &dripping{ResponseWriter: w, left: 20 << 20, sent: new(atomic.Int64)}
+		d := &dripping{ResponseWriter: w, left: 8 << 20, sent: new(atomic.Int64)}
 		http.ServeContent(d, r, "disk.qcow2", time.Time{}, bytes.NewReader(data))
 	}), "changed")
 }
 
-// tooLong announces more than it sends.
+// tooLong announces more than there is, and says so when it is asked for the rest.
 func tooLong(l *badLab) {
 	l.refused(l.serve(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(l.qcow2)+4096))
-		if r.Method == http.MethodGet {
-			_, _ = w.Write(l.qcow2)
+		w.Header().Set("ETag", `"one"`)
+		w.Header().Set("Accept-Ranges", "bytes")
+		if r.Header.Get("Range") == fmt.Sprintf("bytes=%d-", len(l.qcow2)) {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", len(l.qcow2)))
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			return
 		}
-	}), "stopped before all bytes had come")
+		w.Header().Set("Content-Length", strconv.Itoa(len(l.qcow2)+4096))
+		_, _ = w.Write(l.qcow2)
+	}), "announced")
 }
 
 // tooShort announces less than the file is long: the rest never comes, and the file is no whole disk.

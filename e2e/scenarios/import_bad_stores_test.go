@@ -38,16 +38,19 @@ func centralFillsUp(l *badLab) {
 	g := l.gated(l.qcow2, len(l.qcow2)/2)
 	id := l.everywhere(g.url)
 	l.half(g)
-	l.Ceph("central", "osd", "pool", "set-quota", "images", "max_bytes", "1048576")
-	defer l.Ceph("central", "osd", "pool", "set-quota", "images", "max_bytes", "0")
-	lab.Eventually(l.T, waitShort, "the central pool is full", func() error {
-		if out := l.Ceph("central", "health", "detail"); !strings.Contains(out, "POOL_FULL") {
-			return fmt.Errorf("%s", out)
-		}
-		return nil
-	})
+	full := func(bytes string, is bool) {
+		l.Ceph("central", "osd", "pool", "set-quota", "images", "max_bytes", bytes)
+		lab.Eventually(l.T, waitShort, "the central pool is full, or has space again", func() error {
+			if out := l.Ceph("central", "health", "detail"); strings.Contains(out, "POOL_FULL") != is {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
+	}
+	full("1048576", true)
+	defer full("0", false)
 	g.open()
-	l.fails(id, "space")
+	l.fails(id, "full")
 	l.remove(id)
 }
 
@@ -55,6 +58,15 @@ func centralFillsUp(l *badLab) {
 func edgeDown(l *badLab) {
 	l.Agents["dcn1"].Stop()
 	l.WaitSite("dcn1", false)
+	down := true
+	back := func() {
+		if down {
+			down = false
+			l.StartAgent("dcn1")
+			l.WaitSite("dcn1", true)
+		}
+	}
+	defer back()
 	id := l.queue("qcow2")
 	url := l.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(l.qcow2) })
 	method := lab.Object{"name": "web-download", "uri": url}
@@ -63,8 +75,7 @@ func edgeDown(l *badLab) {
 	l.awaits(id, "the image is active at the others", func(img lab.Object) bool {
 		return img.Text("status") == "active" && img.Text("stores") == "central,dcn0" && img.Text("os_glance_importing_to_stores") == "dcn1"
 	})
-	l.StartAgent("dcn1")
-	l.WaitSite("dcn1", true)
+	back()
 	l.arrived(id, lab.Sites...)
 }
 
@@ -201,7 +212,7 @@ func cancelOne(l *badLab, r *rand.Rand, format string, data []byte) {
 // TestImportStagingWait has two imports that fill the staging area together, so that neither can end: they fail with the
 // reason and can be repeated.
 func TestImportStagingWait(t *testing.T) {
-	l := newImportLab(t, "--staging-limit", "96MiB", "--staging-wait", "3s")
+	l := newImportLab(t, "--staging-limit", "96MiB")
 	defer l.nothingLeft()()
 	file := filepath.Join(l.dir, "disk.qcow2")
 	l.run("qemu-img", "convert", "-O", "qcow2", l.disk(150<<20, 9), file)

@@ -24,9 +24,9 @@ type badLab struct {
 // TestImportTrouble brings images in from sources and into stores that fail, in every way that there is. Each time the reason
 // is clear, the image can be imported again or is gone, and nothing is left anywhere.
 func TestImportTrouble(t *testing.T) {
-	l := newImportLab(t, "--staging-limit", "256MiB", "--project-storage-limit", "512MiB")
+	l := newImportLab(t, "--staging-limit", "200MiB", "--project-storage-limit", "400MiB")
 	b := &badLab{importLab: l}
-	disk := l.disk(96<<20, 7)
+	disk := l.disk(64<<20, 7)
 	file := filepath.Join(l.dir, "disk.qcow2")
 	l.run("qemu-img", "convert", "-O", "qcow2", disk, file)
 	var err error

@@ -289,7 +289,7 @@ func wrongChecksum(l *importLab, web string) {
 			sum = strings.Repeat("0123456789abcdef", 4)
 		}
 		l.fetch(id, web+"/"+name, []string{"central", "dcn0"}, lab.Object{"checksum": "sha256:" + sum}).Is(http.StatusAccepted)
-		l.fails(id, "SHA-256")
+		l.fails(id, "sha256")
 		l.remove(id)
 	}
 }

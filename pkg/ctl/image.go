@@ -51,6 +51,12 @@ func (c *cli) showImage(ctx context.Context, img *hubv1.Image) error {
 			l.add("needs", fmt.Sprintf("%d GB disk, %d MB memory", img.GetMinDiskGb(), img.GetMinRamMb()))
 		}
 		l.add("format", strings.Trim(img.GetDiskFormat()+", "+img.GetContainerFormat(), ", "))
+		if from := came(img.GetOrigin()); from != "" {
+			l.add("came as", from)
+		}
+		if sig := img.GetSignature(); sig != nil {
+			l.add("signed by", fmt.Sprintf("%s (%s with %s, verified)", sig.GetSubject(), sig.GetKeyType(), sig.GetHashMethod()))
+		}
 		l.add("created", c.when(img.GetCreateTime()))
 		l.add("updated", c.when(img.GetUpdateTime()))
 		l.add("md5", img.GetChecksum())

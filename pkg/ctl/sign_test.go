@@ -252,6 +252,8 @@ func TestVerifyImageThatWasConverted(t *testing.T) {
 		p["img_signature"] = "AAAA" // of what came in
 	})
 	r := atollctl(t, h, exitOK, "image", "verify", debian, "--certificate", d.path("signer.pem"))
+	shown := atollctl(t, h, exitOK, "image", "show", debian)
+	has(t, shown.out.String(), "qcow2, bare, gzip", "CN=signer (ECC_SECP384R1 with SHA-256, verified)")
 	has(t, r.out.String(), "qcow2, bare, gzip", "the certificate given is the one that the hub has used")
 	has(t, atollctl(t, h, exitUsage, "image", "verify", debian, "--certificate", d.path("other.pem")).err.String(), "[CERTIFICATE_MISMATCH]")
 }

@@ -110,7 +110,7 @@ func TestNames(t *testing.T) {
 			t.Error(name)
 		}
 	}
-	for _, name := range []string{"location", "deleted", "deleted_at", "os_glance_import_task", "os_glancefoo"} {
+	for _, name := range []string{"location", "deleted", "deleted_at", "os_glance_import_task", "os_glancefoo", "atoll_signature"} {
 		if !Reserved(name) || ReadOnly(name) {
 			t.Error(name)
 		}
@@ -120,7 +120,7 @@ func TestNames(t *testing.T) {
 			t.Error(name)
 		}
 	}
-	if CreateReadOnly("id") || !CreateReadOnly("status") || Base("os_distro") || Reserved("os_distro") {
+	if CreateReadOnly("id") || !CreateReadOnly("status") || Base("os_distro") || Reserved("os_distro") || Derived("os_distro") || !Derived("atoll_x") {
 		t.Error("who may set what")
 	}
 }

@@ -79,7 +79,7 @@ func parseFilter(key, value string) (filter, error) {
 func propertyFilter(key, value string) filter {
 	return func(img *Image) bool {
 		got, ok := img.Properties[key]
-		return ok && got == value && !Base(key) && !Reserved(key)
+		return ok && got == value && isProperty(key)
 	}
 }
 

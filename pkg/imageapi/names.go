@@ -51,5 +51,10 @@ func CreateReadOnly(name string) bool { return slices.Contains(createReadOnly, n
 
 // Reserved reports whether name belongs to the service and no request may set, change or remove it: 403.
 func Reserved(name string) bool {
-	return slices.Contains(reserved, name) || strings.HasPrefix(name, "os_glance")
+	return slices.Contains(reserved, name) || strings.HasPrefix(name, "os_glance") || Derived(name)
 }
+
+// Derived reports whether name is that of a property which the service itself gives to images, such as atoll_signature. It is
+// shown like any other. Nova and Cinder copy the properties of an image to the next one that they make of it, so new images
+// may bring it along: it is left out then.
+func Derived(name string) bool { return strings.HasPrefix(name, "atoll_") }

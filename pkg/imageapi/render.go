@@ -59,12 +59,15 @@ func (img *Image) render(b []byte, readable func(name string) bool) []byte {
 		b = appendPair(append(b, ','), importTask, img.ImportTask)
 	}
 	for _, name := range slices.Sorted(maps.Keys(img.Properties)) {
-		if !Base(name) && !Reserved(name) && readable(name) {
+		if isProperty(name) && readable(name) {
 			b = appendPair(append(b, ','), name, img.Properties[name])
 		}
 	}
 	return append(b, '}')
 }
+
+// isProperty reports whether something of this name is shown as a property.
+func isProperty(name string) bool { return !Base(name) && (!Reserved(name) || Derived(name)) }
 
 // The properties that say how a copy goes.
 const (

@@ -16,7 +16,7 @@ func TestImageJSON(t *testing.T) {
 		i.Name, i.VirtualSize, i.Checksum, i.HashAlgo, i.HashValue = "né \"q\"", 99, "c4", "sha512", "ff"
 		i.Tags, i.Protected, i.Hidden, i.MinDisk, i.MinRAM = []string{"a", "b<"}, true, true, 3, 4
 		i.Stores, i.Copying, i.ImportingTo, i.Failed, i.ImportTask = []string{"central", "dcn0"}, true, []string{"dcn1", "dcn2"}, nil, "task-1"
-		i.Properties = map[string]string{"os_distro": "debian", "id": "forged", "os_glance_stage_host": "http://10.0.0.1", "locations": "x"}
+		i.Properties = map[string]string{"os_distro": "debian", "id": "forged", "os_glance_stage_host": "http://10.0.0.1", "locations": "x", "atoll_source_format": "qcow2"}
 		i.Locations = []Location{{URL: "rbd://secret"}}
 	})
 	const common = `"schema":"/v2/schemas/image"`
@@ -32,7 +32,7 @@ func TestImageJSON(t *testing.T) {
 			"disk_format":"raw","container_format":"bare","size":3,"virtual_size":99,"checksum":"c4","os_hash_algo":"sha512","os_hash_value":"ff",
 			"min_disk":3,"min_ram":4,"tags":["a","b<"],"created_at":"2026-11-21T06:00:02Z","updated_at":"2026-11-21T06:02:00Z",
 			"self":"/v2/images/` + string(id(2)) + `","file":"/v2/images/` + string(id(2)) + `/file",` + common + `,"stores":"central,dcn0",
-			"os_glance_importing_to_stores":"dcn1,dcn2","os_glance_failed_import":"","os_glance_import_task":"task-1","os_distro":"debian"}`},
+			"os_glance_importing_to_stores":"dcn1,dcn2","os_glance_failed_import":"","os_glance_import_task":"task-1","os_distro":"debian","atoll_source_format":"qcow2"}`},
 	} {
 		var got, want map[string]any
 		body := newBench(t, c.img).get("/v2/images/"+string(c.img.ID), c.token).want(200).Body.Bytes()

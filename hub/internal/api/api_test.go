@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
@@ -144,6 +145,8 @@ func TestImageView(t *testing.T) {
 	s, records := desk(t)
 	img := putImage(records, storev1.ImageStatus_IMAGE_STATUS_ACTIVE)
 	img.FailedStores = []string{"gone", "b"} // b has a copy by now
+	img.Origin = &storev1.Origin{DiskFormat: "qcow2", ContainerFormat: "bare", Compression: "xz", SizeBytes: 7}
+	img.Signature = &storev1.Signature{HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: []byte{0xab}, Subject: "s", VerifyTime: img.CreateTime}
 	records.Put(catalog.ImageKey(image.ID(img.Id)), img)
 	for store, phase := range map[string]storev1.ReplicaPhase{
 		"b": storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE, "a": storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE,
@@ -171,6 +174,14 @@ func TestImageView(t *testing.T) {
 		}
 		if !slices.Equal(m.Stores, stores) || !slices.Equal(urls, locations) || !slices.Equal(m.ImportingToStores, importing) || !slices.Equal(m.FailedImport, failed) {
 			t.Fatalf("got %v", m)
+		}
+		if want := (&hubv1.Origin{DiskFormat: "qcow2", ContainerFormat: "bare", Compression: "xz", SizeBytes: 7}); !proto.Equal(m.Origin, want) {
+			t.Errorf("origin %v", m.Origin)
+		}
+		if !proto.Equal(m.Signature, &hubv1.Signature{
+			HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: "ab", Subject: "s", VerifyTime: img.CreateTime,
+		}) {
+			t.Errorf("signature %v", m.Signature)
 		}
 	}
 	look([]string{"a", "b", "central"}, []string{"rbd://central", "rbd://a", "rbd://b"}, []string{"asked", "going", "verifying"}, []string{"failed", "gone"})

@@ -44,6 +44,7 @@ func TestCreateImage(t *testing.T) {
 		{"no such visibility", "alice", &hubv1.Image{Visibility: 9}, fault.Invalid},
 		{"negative disk", "alice", &hubv1.Image{MinDiskGb: -1}, fault.Invalid},
 		{"reserved property", "alice", &hubv1.Image{Properties: map[string]string{"status": "active"}}, fault.Invalid},
+		{"property of the hub", "alice", &hubv1.Image{Properties: map[string]string{"atoll_signature": "x"}}, fault.Invalid},
 		{"for others", "alice", &hubv1.Image{Owner: "p-b"}, denied},
 		{"for others by an administrator", "admin", &hubv1.Image{Owner: "p-b"}, none},
 		{"for everybody", "alice", &hubv1.Image{Visibility: hubv1.Visibility_VISIBILITY_PUBLIC}, denied},

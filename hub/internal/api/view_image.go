@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -39,8 +40,26 @@ func (v *view) imageMessage(c *auth.Caller, img *storev1.Image, rev int64) *hubv
 		}
 		m.ManifestDigest = fmt.Sprintf("%x", img.Content.ManifestDigest)
 	}
+	m.Origin, m.Signature = originMessage(img.Origin), signatureMessage(img.Signature)
 	v.addPublished(c, m, img)
 	return m
+}
+
+func originMessage(o *storev1.Origin) *hubv1.Origin {
+	if o == nil {
+		return nil
+	}
+	return &hubv1.Origin{DiskFormat: o.DiskFormat, ContainerFormat: o.ContainerFormat, Compression: o.Compression, SizeBytes: o.SizeBytes}
+}
+
+func signatureMessage(s *storev1.Signature) *hubv1.Signature {
+	if s == nil {
+		return nil
+	}
+	return &hubv1.Signature{
+		HashMethod: s.HashMethod, KeyType: s.KeyType, CertificateId: s.CertificateId, CertificateSha256: hex.EncodeToString(s.CertificateSha256),
+		Subject: s.Subject, VerifyTime: s.VerifyTime,
+	}
 }
 
 // readable returns the properties that the caller may read.

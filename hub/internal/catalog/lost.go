@@ -126,7 +126,7 @@ func (c *Catalog) unfinish(img *storev1.Image, op *storev1.Operation) {
 		return
 	}
 	op.Source.Complete = false
-	reason := ""
+	var reason string
 	switch {
 	case op.Source.Staged:
 		reason = ReasonStagedLost

@@ -39,8 +39,11 @@ func TestRecover(t *testing.T) {
 			in:     catalog.Import{URI: "http://example.org/x", Secret: true, Content: image.NewID()},
 			status: importing, undoing: failed, reason: "IMPORT_INTERRUPTED", failed: true,
 		},
-		"from another region": {in: catalog.Import{Method: "glance-download", Content: image.NewID()}, status: importing, undoing: failed, reason: "IMPORT_INTERRUPTED", failed: true},
-		"upload":              {in: catalog.Import{Content: image.NewID()}, status: importing, undoing: failed, reason: "UPLOAD_INTERRUPTED"},
+		"from another region": {
+			in:     catalog.Import{Method: "glance-download", Content: image.NewID()},
+			status: importing, undoing: failed, reason: "IMPORT_INTERRUPTED", failed: true,
+		},
+		"upload": {in: catalog.Import{Content: image.NewID()}, status: importing, undoing: failed, reason: "UPLOAD_INTERRUPTED"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

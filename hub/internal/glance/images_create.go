@@ -61,6 +61,7 @@ func (s *Server) newImage(c *auth.Caller, body map[string]json.RawMessage) (*sto
 	if body == nil {
 		return nil, fault.New(fault.Invalid, "INVALID_BODY", "the body must be a JSON object")
 	}
+	maps.DeleteFunc(body, func(name string, _ json.RawMessage) bool { return imageapi.Derived(name) }) // those of another image
 	names := slices.Sorted(maps.Keys(body))
 	for _, name := range names {
 		if err := checkCreatable(name); err != nil {

@@ -42,6 +42,18 @@ func TestCreateAnswersWithTheImage(t *testing.T) {
 	}
 }
 
+// TestPropertiesOfTheHubAreNotCopied creates an image as Nova makes a snapshot: with all properties of the one it began as.
+func TestPropertiesOfTheHubAreNotCopied(t *testing.T) {
+	a := defaultAPI(t)
+	id := a.want(http.StatusCreated, "alice", "POST", "/v2/images", `{"atoll_signature": "{}", "atoll_source_format": 5, "os_distro": "cirros"}`).json["id"]
+	w := a.want(http.StatusOK, "alice", "GET", fmt.Sprintf("/v2/images/%s", id), "")
+	for name, want := range map[string]any{"atoll_signature": nil, "atoll_source_format": nil, "os_distro": "cirros"} {
+		if w.json[name] != want {
+			t.Errorf("%s is %v", name, w.json[name])
+		}
+	}
+}
+
 // wantKeys compares the whole object of an answer.
 func wantKeys(t *testing.T, w answer, want string) {
 	t.Helper()

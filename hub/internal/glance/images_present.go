@@ -13,7 +13,7 @@ func present(c *catalog.Catalog, r *storev1.Image, revision int64) *imageapi.Ima
 	img := &imageapi.Image{
 		ID: image.ID(r.Id), Revision: revision, Name: r.Name, Status: status(r, p), Visibility: imageapi.Visibility(catalog.VisibilityWord(r.Visibility)),
 		Owner: r.Owner, Protected: r.Protected, Hidden: r.Hidden, DiskFormat: r.DiskFormat, ContainerFormat: r.ContainerFormat,
-		MinDisk: r.MinDiskGb, MinRAM: r.MinRamMb, Tags: r.Tags, Members: members(r.Members), Properties: r.Properties,
+		MinDisk: r.MinDiskGb, MinRAM: r.MinRamMb, Tags: r.Tags, Members: members(r.Members), Properties: catalog.Properties(r),
 		CreatedAt: r.CreateTime.AsTime(), UpdatedAt: r.UpdateTime.AsTime(),
 		Stores: p.Stores, Failed: p.Failed, ContentID: image.ID(r.Content.GetId()),
 	}

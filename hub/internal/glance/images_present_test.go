@@ -91,6 +91,17 @@ func TestWhatIsShownOfRecords(t *testing.T) {
 			name: "stored before visibilities", status: ready, change: func(i *storev1.Image) { i.Visibility = 0 },
 			shows: map[string]any{"visibility": "shared"},
 		},
+		{
+			name: "unpacked and signed", status: ready, change: func(i *storev1.Image) {
+				i.Origin = &storev1.Origin{DiskFormat: "qcow2", Compression: "gzip"}
+				i.Signature = &storev1.Signature{HashMethod: "SHA-256", KeyType: "RSA-PSS", CertificateId: "c", Subject: "CN=x"}
+				i.Properties = map[string]string{"atoll_signature": "forged"}
+			},
+			shows: map[string]any{
+				"atoll_source_format": "qcow2+gzip", "atoll_signature": `{"hash_method":"SHA-256","key_type":"RSA-PSS","certificate_uuid":"c",` +
+					`"certificate_sha256":"","subject":"CN=x","verified_at":"1970-01-01T00:00:00Z"}`,
+			},
+		},
 		{name: "deleted", status: deleted},
 	}
 	for _, tt := range tests {

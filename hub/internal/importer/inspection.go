@@ -51,7 +51,7 @@ func (i *inspection) add(p []byte) error {
 // finish returns the size in bytes of the disk that all the data describes, 0 when that is unknown, or why the data has to
 // be refused. size is that of the data.
 func (i *inspection) finish(size int64) (int64, error) {
-	plain := i.disk == "raw" || i.disk == "iso"
+	plain := i.disk == "raw" || i.disk == "gpt" || i.disk == "iso"
 	if !i.bare {
 		if plain {
 			return size, nil

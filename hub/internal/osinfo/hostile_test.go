@@ -79,12 +79,15 @@ func TestEveryByte(t *testing.T) {
 			w.read = nil
 			text := bytes.Index(w.data, []byte("PRETTY_NAME"))
 			for sector := range sectors {
+				if partitioned := name == "gpt" || name == "dos"; partitioned && sector >= 2048 {
+					continue // the same file system as in ext4
+				}
 				for at := int(sector * 512); at < int(sector+1)*512; at++ {
 					if at >= text && at < text+len(debian) {
 						continue // another text is another answer
 					}
 					was := w.data[at]
-					for _, b := range []byte{0, 0xff, was ^ 1, was + 4} {
+					for _, b := range []byte{^was, was ^ 1} {
 						if w.data[at] = b; b == was {
 							continue
 						}
@@ -213,7 +216,9 @@ func TestBlockMaps(t *testing.T) {
 	for i := range 15 {
 		le.PutUint32(pointers[4*i:], 5)
 	}
-	for n, want := range map[uint64]error{0: nil, 11: nil, 12: nil, 267: nil, 268: nil, 65803: nil, 65804: nil, 16843019: nil, 16843020: errUnsure, 1 << 50: errUnsure} {
+	for n, want := range map[uint64]error{
+		0: nil, 11: nil, 12: nil, 267: nil, 268: nil, 65803: nil, 65804: nil, 16843019: nil, 16843020: errUnsure, 1 << 50: errUnsure,
+	} {
 		if got, err := e.mapped(pointers, n); !errors.Is(err, want) || err == nil && got != 5 {
 			t.Errorf("block %d: %d, %v", n, got, err)
 		}

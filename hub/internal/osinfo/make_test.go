@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-const debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nID=debian\nHOME_URL=\"https://www.debian.org/\"\n"
+const debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n" +
+	"VERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nID=debian\nHOME_URL=\"https://www.debian.org/\"\n"
 
 // need skips a test where a program is not installed; in CI it has to be.
 func need(t testing.TB, programs ...string) {

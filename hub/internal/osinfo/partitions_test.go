@@ -30,10 +30,10 @@ func TestPartitions(t *testing.T) {
 		"GPT, none":               {"label: gpt\n" + three, map[int64]string{first: data}, ""},
 		"GPT, not in a partition": {"label: gpt\n" + strings.SplitAfter(three, "\n")[0], map[int64]string{third: system}, ""},
 		"MBR":                     {"label: dos\n" + three, map[int64]string{second: system}, "debian 12"},
-		"MBR, active":             {fmt.Sprintf("label: dos\nstart=%d,size=34000,type=83,bootable\n", first), map[int64]string{first: system}, "debian 12"},
+		"MBR, active":             {"label: dos\nstart=2048,size=34000,type=83,bootable\n", map[int64]string{first: system}, "debian 12"},
 		"MBR, two systems":        {"label: dos\n" + three, map[int64]string{first: other, third: system}, ""},
 		"MBR, logical": {
-			fmt.Sprintf("label: dos\nstart=%d,size=100\nstart=4096,size=110000,type=5\nstart=%d,size=34000\nstart=%d,size=34000\n", first, second, third),
+			"label: dos\nstart=2048,size=100\nstart=4096,size=110000,type=5\nstart=36864,size=34000\nstart=71680,size=34000\n",
 			map[int64]string{third: system},
 			"debian 12",
 		},

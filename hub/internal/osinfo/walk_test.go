@@ -60,6 +60,7 @@ func (m *memory) data(f *file) ([]byte, error) { return []byte(m.nodes[f.ino].te
 
 func TestWalk(t *testing.T) {
 	const rel = "usr/lib/os-release"
+	dots := strings.Repeat("./", 40)
 	tests := map[string]struct {
 		tree tree
 		want error
@@ -69,7 +70,7 @@ func TestWalk(t *testing.T) {
 		"absolute link":               {tree{"etc/os-release@": "/usr/lib/os-release", rel: debian}, nil},
 		"link to a link":              {tree{"etc/os-release@": "/a", "a@": "b", "b@": rel, rel: debian}, nil},
 		"linked directory":            {tree{"etc@": "real/etc", "real/etc/os-release@": "../../usr/lib/os-release", rel: debian}, nil},
-		"dots of a linked directory":  {tree{"etc@": "real/deep/etc", "real/deep/etc/os-release@": "../os-release", "real/deep/os-release": debian}, nil},
+		"dots of a linked directory":  {tree{"etc@": "a/b/etc", "a/b/etc/os-release@": "../os-release", "a/b/os-release": debian}, nil},
 		"slashes and dots":            {tree{"etc/os-release@": ".././//usr/./lib/os-release", rel: debian}, nil},
 		"above the root":              {tree{"etc/os-release@": "../../../../usr/lib/os-release", rel: debian}, nil},
 		"eight links":                 {chain(8), nil},
@@ -87,7 +88,7 @@ func TestWalk(t *testing.T) {
 		"empty link":                  {tree{"etc/os-release@": ""}, errUnsure},
 		"link with too long a target": {tree{"etc/os-release@": strings.Repeat("x", 4096)}, errUnsure},
 		"link with too many parts":    {tree{"etc/os-release@": strings.Repeat("./", 65) + "x"}, errUnsure},
-		"too many parts together":     {tree{"etc/os-release@": strings.Repeat("./", 40) + "a", "etc/a@": strings.Repeat("./", 40) + "b", "etc/b": "x"}, errUnsure},
+		"too many parts together":     {tree{"etc/os-release@": dots + "a", "etc/a@": dots + "b", "etc/b": "x"}, errUnsure},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

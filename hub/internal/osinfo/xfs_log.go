@@ -1,8 +1,8 @@
 package osinfo
 
-// The log is a ring of records in sectors of 512 bytes. Every sector begins with the number of the round in which it was written, in a
-// record's head in the second word. A file system that was unmounted has a record at the end that says so, and then nothing waits in the log
-// that is not in its place.
+// The log is a ring of records in sectors of 512 bytes. Every sector begins with the number of the round in which it was written; in
+// a record's head that is the second word. A file system that was unmounted has a record at the end that says so, and then nothing
+// waits in the log that is not in its place.
 
 const (
 	logMagic   = 0xfeedbabe

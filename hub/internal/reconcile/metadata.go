@@ -20,7 +20,7 @@ func Metadata(img *storev1.Image, revision int64, r *storev1.Replica) *agentv1.I
 	m := &agentv1.ImageMetadata{
 		Revision: revision, Status: status, Name: img.Name, Owner: img.Owner, Visibility: catalog.VisibilityWord(img.Visibility),
 		Hidden: img.Hidden, Protected: img.Protected, DiskFormat: img.DiskFormat, ContainerFormat: img.ContainerFormat,
-		MinDiskGb: img.MinDiskGb, MinRamMb: img.MinRamMb, Tags: img.Tags, Properties: img.Properties,
+		MinDiskGb: img.MinDiskGb, MinRamMb: img.MinRamMb, Tags: img.Tags, Properties: catalog.Properties(img),
 		CreateTime: img.CreateTime, UpdateTime: img.UpdateTime,
 		SizeBytes: img.Content.GetSizeBytes(), VirtualSizeBytes: img.Content.GetVirtualSizeBytes(),
 	}

@@ -75,7 +75,7 @@ func New(c Config) *Forwarder {
 		dialer: net.Dialer{Timeout: c.Dial, KeepAlive: 15 * time.Second},
 	}
 	_, _ = rand.Read(f.secret[:]) // never fails (crypto/rand, Go 1.24)
-	f.metrics = newMetrics(c.Registry, f)
+	f.metrics = newMetrics(c.Registry)
 	f.enter(&state{})
 	return f
 }

@@ -5,7 +5,6 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are the figures of a forwarder.
 type metrics struct {
 	registry prometheus.Registerer
-	leader   prometheus.GaugeFunc
 	open     prometheus.Gauge
 	passed   *prometheus.CounterVec
 	refused  *prometheus.CounterVec
@@ -13,17 +12,9 @@ type metrics struct {
 	up, down prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer, f *Forwarder) *metrics {
+func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		registry: r,
-		leader: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "atoll_hub_leader", Help: "1 while this hub leads, 0 while it is a standby.",
-		}, func() float64 {
-			if f.Leading() {
-				return 1
-			}
-			return 0
-		}),
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "atoll_hub_forwarded_connections", Help: "Connections that are being passed on to the hub that leads.",
 		}),
@@ -45,7 +36,7 @@ func newMetrics(r prometheus.Registerer, f *Forwarder) *metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.leader, m.open, m.passed, m.refused, m.bytes}
+	return []prometheus.Collector{m.open, m.passed, m.refused, m.bytes}
 }
 
 func (m *metrics) unregister() {

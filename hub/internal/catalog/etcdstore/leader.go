@@ -99,7 +99,7 @@ func (s *Store) WatchLeader(ctx context.Context, tell func(Leader)) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case s.ctx.Err() != nil:
 			return errClosed
 		case err == nil:

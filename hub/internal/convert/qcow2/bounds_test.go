@@ -49,9 +49,9 @@ func TestEmptyDiskIsOneRun(t *testing.T) {
 		"1 TiB, no tables": {
 			&made{version: 3, bits: 16, length: 104, size: tera, l1Offset: 1 << 16, l1: repeat(tera>>29, 0)}, headSize + tera>>29*8,
 		},
-		"1 TiB, one table of zero clusters for all": {
-			(&made{version: 3, bits: 16, length: 104, size: tera, l1Offset: 1 << 16, l1: repeat(tera>>29, 2<<16)}).table(2<<16, repeat(1<<13, 1)...),
-			headSize + tera>>29*8 + 1<<16,
+		"128 GiB, one table of zero clusters for all": {
+			(&made{version: 3, bits: 16, length: 104, size: tera >> 3, l1Offset: 1 << 16, l1: repeat(tera>>32, 2<<16)}).
+				table(2<<16, repeat(1<<13, 1)...), headSize + tera>>32*8 + 1<<16,
 		},
 		"128 GiB, largest L1 table": {small(128<<30, repeat(mostL1, 0)...), headSize + mostL1*8},
 		"8 PiB, largest clusters": {
@@ -83,9 +83,9 @@ func TestMemoryIsBounded(t *testing.T) { //nolint:paralleltest // counts what th
 		return m.table(2*cluster, repeat(int(size/cluster), entry)...).put(4*cluster, part).put(6*cluster, make([]byte, cluster))
 	}
 	tests := map[string]*made{
-		"plain":                            largest(4*cluster, packed, 512<<20),
-		"compressed, said to be as long":   largest(farthest, packed, 512<<20),
-		"zstd":                             largest(farthest, zstd, 256<<20).with(asZstd),
+		"plain":                            largest(4*cluster, packed, 128<<20),
+		"compressed, said to be as long":   largest(farthest, packed, 128<<20),
+		"zstd":                             largest(farthest, zstd, 128<<20).with(asZstd),
 		"small clusters, none like before": small(8<<20, repeat(256, 1024)...).table(1024, alternate(64, 1536, 2560)...).put(3072, noise(512, 1)),
 	}
 	for name, image := range tests { //nolint:paralleltest // as above

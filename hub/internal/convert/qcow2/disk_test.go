@@ -83,6 +83,9 @@ func same(t *testing.T, got, want []byte) {
 	if len(got) != len(want) {
 		t.Fatalf("the disk has %d bytes, want %d", len(got), len(want))
 	}
+	if bytes.Equal(got, want) {
+		return
+	}
 	for i := range got {
 		if got[i] != want[i] {
 			t.Fatalf("byte %d of the disk is %#x, want %#x", i, got[i], want[i])

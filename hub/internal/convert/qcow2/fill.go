@@ -57,7 +57,7 @@ func (f *filler) readPlain(p []byte, host int64) error {
 	end := host + int64(n)
 	missing := int64(len(p) - n)
 	if n == 0 || end%sector != 0 || missing > -end&(f.header.cluster()-1) {
-		return damaged("the data ends at byte %d, before its clusters do", end)
+		return damaged("the data ends before the clusters at byte %d do", host)
 	}
 	clear(p[n:])
 	return nil

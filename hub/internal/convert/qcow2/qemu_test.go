@@ -118,6 +118,9 @@ func TestWrittenByQEMU(t *testing.T) {
 	needQEMU(t)
 	for _, option := range append(options, "preallocation=metadata", "preallocation=full", "preallocation=falloc",
 		"extended_l2=on,preallocation=metadata", "compat=0.10,preallocation=metadata") {
+		if strings.Contains(option, "compression_type") {
+			continue // nothing is compressed here
+		}
 		t.Run(option, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()

@@ -3,6 +3,7 @@ package qemu
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -45,9 +46,7 @@ func arguments(format string) ([]string, error) {
 		return nil, fmt.Errorf("qemu-img is not asked to read %q", format)
 	}
 	image := node{"backing": nil, "read-only": true, "file": connection(imageFile)}
-	for k, v := range driver {
-		image[k] = v
-	}
+	maps.Copy(image, driver)
 	args := []string{"convert", "-q", "-n", "--target-is-zero", "-m", "1", "-S", "1M", "-t", "unsafe"}
 	for _, n := range []node{
 		image,

@@ -210,9 +210,10 @@ func TestHuge(t *testing.T) {
 	haveQEMU(t)
 	c := newConverter(t, Options{})
 	for _, test := range []struct{ format, options, size string }{
-		{"vmdk", "", "1T"}, {"vmdk", ",subformat=streamOptimized", "1T"}, {"vdi", "", "1T"}, {"vpc", ",force_size=on", "1T"}, {"vhdx", "", "16G"},
+		{"vmdk", "", "1T"}, {"vmdk", ",subformat=streamOptimized", "64G"}, {"vdi", "", "1T"}, {"vpc", ",force_size=on", "1T"}, {"vhdx", "", "16G"},
 	} {
 		t.Run(test.format+" "+test.options, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			qemu(t, dir, "create", "-q", "-f", test.format, "-o", "size="+test.size+test.options, "image")
 			f, err := os.Open(filepath.Join(dir, "image"))

@@ -18,20 +18,17 @@ const strangerPath = "ATOLL_TEST_STRANGER"
 
 func TestMain(m *testing.M) {
 	if code, mine := Main(); mine {
-		os.Exit(code)
+		os.Exit(code) //nolint:forbidigo // the main of the process in the sandbox
 	}
 	dir, err := os.MkdirTemp("", "stranger")
 	if err != nil {
 		panic(err)
 	}
 	home = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	if err := goleak.Find(); err != nil && code == 0 {
-		_, _ = os.Stderr.WriteString(err.Error())
-		code = 1
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code) //nolint:forbidigo // the main of the tests
+	}))
 }
 
 var (

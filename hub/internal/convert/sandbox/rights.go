@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -68,5 +67,5 @@ func execve(argv0 *byte, argv, env []*byte) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(argv0)), //nolint:gosec // a system call
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))) //nolint:gosec // a system call
 	runtime.KeepAlive(argv)
-	return syscall.Errno(errno)
+	return errno
 }

@@ -11,6 +11,7 @@ import (
 type props = map[string]string
 
 func TestParse(t *testing.T) {
+	longKey, longValue := strings.Repeat("k", 255), strings.Repeat("v", 65535)
 	tests := map[string]struct {
 		in   []string
 		want props
@@ -28,7 +29,7 @@ func TestParse(t *testing.T) {
 		"quotes inside a value": {[]string{`a:it's,b:5"`}, props{"a": "it's", "b": `5"`}},
 		"empty quotes":          {[]string{`a:""`}, props{"a": ""}},
 		"signs":                 {[]string{"ключ:значение"}, props{"ключ": "значение"}},
-		"longest":               {[]string{strings.Repeat("k", 255) + ":" + strings.Repeat("v", 65535)}, props{strings.Repeat("k", 255): strings.Repeat("v", 65535)}},
+		"longest":               {[]string{longKey + ":" + longValue}, props{longKey: longValue}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +69,8 @@ func TestParseRefuses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]string{tt.in}, nil)
-			if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Public(err), tt.says) || !strings.HasPrefix(fault.Public(err), FlagProperties+":") {
+			text := fault.Public(err)
+			if !fault.Is(err, fault.Invalid) || !strings.Contains(text, tt.says) || !strings.HasPrefix(text, FlagProperties+":") {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +73,7 @@ func (b *Body) newAhead(o Options) *ahead {
 	client := *b.client
 	// The connections of one transfer are used again, as they all go to the place that its data has come from.
 	client.transport = client.transport.Clone()
+	client.transport.DialContext = toPeer(client.transport.DialContext, b.now)
 	client.transport.DisableKeepAlives = false
 	client.transport.MaxIdleConnsPerHost = o.Connections
 	client.transport.IdleConnTimeout = patience
@@ -83,6 +86,22 @@ func (b *Body) newAhead(o Options) *ahead {
 	}
 	a.plan()
 	return a
+}
+
+// dial connects to an address.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// toPeer returns a dial that connects to the address an answer has come from where its place is asked for: others of the same
+// name may be servers with other data. Whether it may be dialled is judged again.
+func toPeer(d dial, a *answer) dial {
+	port, err := portOf(a.Request.URL)
+	place := net.JoinHostPort(a.Request.URL.Hostname(), strconv.Itoa(int(port)))
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if err == nil && address == place && a.peer != "" {
+			address = a.peer
+		}
+		return d(ctx, network, address)
+	}
 }
 
 // hire starts one worker.
@@ -210,11 +229,11 @@ func (b *Body) giveUp() error {
 		b.tries = 0
 	}
 	b.narrow()
-	if b.now == nil {
-		b.cause = cause
+	if b.now != nil {
+		return nil // what it brings is the same data, whatever others have
 	}
+	b.cause = cause
 	if errors.Is(cause, errChanged) {
-		b.broken(cause)
 		return changed()
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"time"
@@ -123,6 +124,7 @@ func (c *Client) reach(ctx context.Context, get func() error) error {
 type answer struct {
 	*http.Response
 	cancel context.CancelCauseFunc // ends it, whoever reads
+	peer   string                  // address that it comes from
 }
 
 func (a *answer) close() {
@@ -135,7 +137,10 @@ func (a *answer) close() {
 func (c *Client) ask(ctx context.Context, r Request, more http.Header, wanted ...int) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(c.options.Header, func() { cancel(errStalled) })
-	resp, err := c.send(ctx, r, more)
+	var peer string
+	resp, err := c.send(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		peer = i.Conn.RemoteAddr().String() // the last one is that of the answer
+	}}), r, more)
 	if !late.Stop() && err == nil {
 		_ = resp.Body.Close()
 		err = errStalled
@@ -144,7 +149,7 @@ func (c *Client) ask(ctx context.Context, r Request, more http.Header, wanted ..
 		cancel(nil)
 		return nil, transportError(err)
 	}
-	a := &answer{resp, cancel}
+	a := &answer{resp, cancel, peer}
 	if slices.Contains(wanted, resp.StatusCode) {
 		return a, nil
 	}

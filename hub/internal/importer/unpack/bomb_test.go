@@ -29,6 +29,7 @@ func endless(data []byte) *loop { return &loop{data: data} }
 func TestRow39Bombs(t *testing.T) {
 	const most = 8 << 20
 	zeros := make([]byte, 4<<20)
+	skippable := join([]byte("\x28\xb5\x2f\xfd\x00\x58\x01\x00\x00\x50\x2a\x4d\x18\x00\x10\x00\x00"), make([]byte, 4096))
 	tests := map[string]struct {
 		in   []byte
 		read int64 // the most that may have been read of it
@@ -40,7 +41,7 @@ func TestRow39Bombs(t *testing.T) {
 		"bzip2":           {file(t, "zeros.bz2"), 1 << 20},
 		"empty gzip":      {gz(t, nil), most + most/64 + 2<<20},
 		"empty zstd":      {[]byte("\x28\xb5\x2f\xfd\x00\x58\x01\x00\x00"), most + most/64 + 2<<20},
-		"skippable zstd":  {join([]byte("\x28\xb5\x2f\xfd\x00\x58\x01\x00\x00\x50\x2a\x4d\x18\x00\x10\x00\x00"), make([]byte, 4096)), most + most/64 + 2<<20},
+		"skippable zstd":  {skippable, most + most/64 + 2<<20},
 		"gzip and zeroes": {nil, most + most/64 + 2<<20},
 	}
 	for name, tt := range tests {
