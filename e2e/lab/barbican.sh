@@ -147,7 +147,7 @@ up() {
 	printf 'barbican: up (%d s), %s\n' $((SECONDS - began)) "$(url_of "$dir")"
 }
 
-remove() { rm -rf "${1:?}"/{.barbican,barbican.db*,barbican.wsgi,barbican.log,barbican.pid,uwsgi.out,port}; }
+remove() { rm -rf "${1:?}"/{.barbican,.cache,barbican.db*,barbican.wsgi,barbican.log,barbican.pid,uwsgi.out,port}; }
 
 down() {
 	stop "$1"

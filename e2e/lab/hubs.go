@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -58,9 +60,10 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
 	for i := range count {
+		host := freeHost(t, i)
 		h.hubs = append(h.hubs, &Node{
 			Name: fmt.Sprintf("hub%d", i), lab: h,
-			api: freeAddress(t), image: freeAddress(t), link: freeAddress(t), frames: freeAddress(t), metrics: freeAddress(t),
+			api: host + ":9393", image: host + ":9292", link: host + ":9394", frames: host + ":9395", metrics: host + ":9396",
 		})
 	}
 	h.balance()
@@ -77,6 +80,21 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 		h.WaitSite(s, true)
 	}
 	return h
+}
+
+// freeHost returns a loopback address of which no port is used. A hub that is started again must find its ports free, which
+// those of 127.0.0.1 need not be: any connection may have got them meanwhile.
+func freeHost(t *testing.T, i int) string {
+	t.Helper()
+	for range 100 {
+		host := fmt.Sprintf("127.77.%d.%d", rand.IntN(256), i+1)
+		if l, err := net.Listen("tcp", host+":9292"); err == nil {
+			_ = l.Close()
+			return host
+		}
+	}
+	t.Fatal("no loopback address is free")
+	return ""
 }
 
 // balance puts a balancer before each kind of port.
@@ -105,7 +123,7 @@ func (n *Node) Start() {
 	n.lab.T.Helper()
 	args := append([]string{
 		"--data-dir", filepath.Join(n.lab.Dir, n.Name), "--etcd-endpoints", n.lab.etcd, "--grpc-addr", n.api, "--link-addr", n.link,
-		"--frames-addr", n.frames, "--metrics-addr", n.metrics, "--image-addr", n.image, "--advertise-host", "127.0.0.1",
+		"--frames-addr", n.frames, "--metrics-addr", n.metrics, "--image-addr", n.image,
 	}, n.lab.flags...)
 	if n.lab.shared != "" {
 		args = append(args, "--shared-dir", n.lab.shared)

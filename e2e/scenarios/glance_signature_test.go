@@ -160,7 +160,7 @@ func TestSignedImages(t *testing.T) {
 		id, answer := c.upload(c.Demo, signed, c.data)
 		answer.Is(http.StatusNoContent)
 		c.holds(c.Demo, id, "central")
-		if got := c.Demo.Image(id).Text("atoll_signature"); !strings.Contains(got, "ECC_SECP384R1") {
+		if got := c.Demo.Image(id).Text("atoll_signature"); !strings.Contains(got, "ECC_SECP384R1") || !strings.Contains(got, `"trusted":true`) {
 			t.Errorf("atoll_signature is %q", got)
 		}
 		out, errs, code := c.Ctl("--token", c.Demo.Token(), "image", "verify", id, "--certificate", demo.certificate)

@@ -33,6 +33,7 @@ type signatureProof struct {
 	Fingerprint string     `json:"certificate_sha256"`
 	Subject     string     `json:"subject"`
 	ByHub       *time.Time `json:"verified_by_hub,omitempty"` // when the data came in
+	Trusted     bool       `json:"trusted,omitempty"`         // the operator of the hub vouches for the certificate
 	Here        bool       `json:"verified_here"`             // over the data itself, by this program
 	Compared    bool       `json:"certificate_compared"`      // that of --certificate is the one the hub has used
 }
@@ -123,6 +124,9 @@ func (c *cli) addSignature(l *lines, s *signatureProof) {
 	var by []string
 	if s.ByHub != nil {
 		by = append(by, "by the hub when the data came in, "+c.moment(*s.ByHub))
+		if !s.Trusted {
+			by = append(by, "the certificate leads to no authority that the hub trusts")
+		}
 	}
 	switch {
 	case s.Here:

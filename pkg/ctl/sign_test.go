@@ -222,7 +222,7 @@ func TestVerifyImage(t *testing.T) {
 	img := d.signedImage(h)
 	r := atollctl(t, h, exitOK, "image", "verify", "debian-12")
 	has(t, r.out.String(), img.GetOsHashValue()+" (right)", img.GetManifestDigest()+" (right)", "ECC_SECP384R1 with SHA-256", "CN=signer",
-		"by the hub when the data came in, 2026-09-01 11:00:00 UTC (1h ago)", "central: active, compared with the manifest",
+		"by the hub when the data came in, 2026-09-01 11:00:00 UTC (1h ago)", "leads to no authority", "central: active, compared with the manifest",
 		"dcn0: transferring, never compared", "dcn1: failed")
 	if strings.Contains(r.out.String(), "certificate given") {
 		t.Errorf("no certificate was given: %s", &r.out)
@@ -231,6 +231,10 @@ func TestVerifyImage(t *testing.T) {
 	has(t, r.out.String(), `"verified_here": true`, `"certificate_compared": true`, `"manifest_digest": "`+img.GetManifestDigest(), `"store": "dcn1"`)
 	r = atollctl(t, h, exitUsage, "image", "verify", debian, "--certificate", d.path("other.pem"))
 	has(t, r.err.String(), "[CERTIFICATE_MISMATCH]")
+	h.Change(func() { img.Signature.Trusted = true })
+	if r = atollctl(t, h, exitOK, "image", "verify", debian); strings.Contains(r.out.String(), "no authority") {
+		t.Errorf("the operator vouches for the certificate: %s", &r.out)
+	}
 	h.Change(func() { img.Signature = nil }) // properties alone prove nothing
 	r = atollctl(t, h, exitOK, "image", "verify", debian)
 	has(t, r.out.String(), "signature  none")

@@ -165,7 +165,7 @@ func recorded(s *hubv1.Signature) *signatureProof {
 	}
 	return &signatureProof{
 		Hash: s.GetHashMethod(), Key: s.GetKeyType(), ID: s.GetCertificateId(), Fingerprint: s.GetCertificateSha256(),
-		Subject: s.GetSubject(), ByHub: when(s.GetVerifyTime()),
+		Subject: s.GetSubject(), ByHub: when(s.GetVerifyTime()), Trusted: s.GetTrusted(),
 	}
 }
 

@@ -146,7 +146,7 @@ func TestImageView(t *testing.T) {
 	img := putImage(records, storev1.ImageStatus_IMAGE_STATUS_ACTIVE)
 	img.FailedStores = []string{"gone", "b"} // b has a copy by now
 	img.Origin = &storev1.Origin{DiskFormat: "qcow2", ContainerFormat: "bare", Compression: "xz", SizeBytes: 7}
-	img.Signature = &storev1.Signature{HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: []byte{0xab}, Subject: "s", VerifyTime: img.CreateTime}
+	img.Signature = &storev1.Signature{HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: []byte{0xab}, Subject: "s", VerifyTime: img.CreateTime, Trusted: true}
 	records.Put(catalog.ImageKey(image.ID(img.Id)), img)
 	for store, phase := range map[string]storev1.ReplicaPhase{
 		"b": storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE, "a": storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE,
@@ -179,7 +179,7 @@ func TestImageView(t *testing.T) {
 			t.Errorf("origin %v", m.Origin)
 		}
 		if !proto.Equal(m.Signature, &hubv1.Signature{
-			HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: "ab", Subject: "s", VerifyTime: img.CreateTime,
+			HashMethod: "h", KeyType: "k", CertificateId: "c", CertificateSha256: "ab", Subject: "s", VerifyTime: img.CreateTime, Trusted: true,
 		}) {
 			t.Errorf("signature %v", m.Signature)
 		}

@@ -58,7 +58,7 @@ func signatureMessage(s *storev1.Signature) *hubv1.Signature {
 	}
 	return &hubv1.Signature{
 		HashMethod: s.HashMethod, KeyType: s.KeyType, CertificateId: s.CertificateId, CertificateSha256: hex.EncodeToString(s.CertificateSha256),
-		Subject: s.Subject, VerifyTime: s.VerifyTime,
+		Subject: s.Subject, VerifyTime: s.VerifyTime, Trusted: s.Trusted,
 	}
 }
 

@@ -56,8 +56,10 @@ func signatureText(s *storev1.Signature) string {
 		Fingerprint string `json:"certificate_sha256"`
 		Subject     string `json:"subject"`
 		Verified    string `json:"verified_at"`
+		Trusted     bool   `json:"trusted"`
 	}{
 		s.HashMethod, s.KeyType, s.CertificateId, hex.EncodeToString(s.CertificateSha256), s.Subject, s.VerifyTime.AsTime().Format(time.RFC3339),
+		s.Trusted,
 	})
 	if err != nil {
 		return "" // strings always marshal

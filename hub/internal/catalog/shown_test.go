@@ -14,11 +14,11 @@ func TestShownProperties(t *testing.T) {
 	own := map[string]string{"os_distro": "debian"}
 	forged := map[string]string{"os_distro": "debian", "atoll_signature": "forged", "atoll_other": "x"}
 	signature := &storev1.Signature{
-		HashMethod: "SHA-256", KeyType: "RSA-PSS", CertificateId: "c", CertificateSha256: []byte{0xab}, Subject: `CN="x"`,
+		HashMethod: "SHA-256", KeyType: "RSA-PSS", CertificateId: "c", CertificateSha256: []byte{0xab}, Subject: `CN="x"`, Trusted: true,
 		VerifyTime: timestamppb.New(time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)),
 	}
 	const text = `{"hash_method":"SHA-256","key_type":"RSA-PSS","certificate_uuid":"c","certificate_sha256":"ab","subject":"CN=\"x\"",` +
-		`"verified_at":"2026-09-01T12:00:00Z"}`
+		`"verified_at":"2026-09-01T12:00:00Z","trusted":true}`
 	for name, tt := range map[string]struct {
 		img  *storev1.Image
 		want map[string]string

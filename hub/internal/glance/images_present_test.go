@@ -99,7 +99,7 @@ func TestWhatIsShownOfRecords(t *testing.T) {
 			},
 			shows: map[string]any{
 				"atoll_source_format": "qcow2+gzip", "atoll_signature": `{"hash_method":"SHA-256","key_type":"RSA-PSS","certificate_uuid":"c",` +
-					`"certificate_sha256":"","subject":"CN=x","verified_at":"1970-01-01T00:00:00Z"}`,
+					`"certificate_sha256":"","subject":"CN=x","verified_at":"1970-01-01T00:00:00Z","trusted":false}`,
 			},
 		},
 		{name: "deleted", status: deleted},

@@ -40,6 +40,7 @@ func (f *flow) verifySignature(digest []byte) error {
 	f.signed = &storev1.Signature{
 		HashMethod: facts.HashMethod, KeyType: facts.KeyType, CertificateId: facts.CertificateID,
 		CertificateSha256: facts.Fingerprint[:], Subject: facts.Subject, VerifyTime: timestamppb.New(facts.Verified),
+		Trusted: facts.Trusted,
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Config struct {
 	Network string
 	// ImageTLS is what the Image API's clients expect when they are told that nobody leads; nil for no TLS.
 	ImageTLS *tls.Config
-	// Most bounds the connections that are held or passed on at the same time; more are closed. Default 10,000.
+	// Most bounds the connections that each port holds or passes on at the same time; more are closed. Default 10,000.
 	Most int
 	// Hold is how long a connection is held while nobody leads. Default 10 s.
 	Hold time.Duration
@@ -37,7 +37,6 @@ type Config struct {
 type Forwarder struct {
 	Config
 	secret  [secretBytes]byte
-	slots   chan struct{} // one for each connection held or passed on
 	metrics *metrics
 	dialer  net.Dialer
 	wg      sync.WaitGroup // of connections and ports
@@ -70,10 +69,7 @@ func New(c Config) *Forwarder {
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
 	}
-	f := &Forwarder{
-		Config: c, slots: make(chan struct{}, c.Most),
-		dialer: net.Dialer{Timeout: c.Dial, KeepAlive: 15 * time.Second},
-	}
+	f := &Forwarder{Config: c, dialer: net.Dialer{Timeout: c.Dial, KeepAlive: 15 * time.Second}}
 	_, _ = rand.Read(f.secret[:]) // never fails (crypto/rand, Go 1.24)
 	f.metrics = newMetrics(c.Registry)
 	f.enter(&state{})
@@ -125,7 +121,9 @@ func (f *Forwarder) state() *state {
 // Port returns a listener for the hub's servers on top of l, which must be a TCP listener. Its Accept yields connections
 // only while this hub leads. Closing it closes l.
 func (f *Forwarder) Port(kind Kind, l net.Listener) *Port {
-	p := &Port{Listener: l, kind: kind, f: f, ready: make(chan net.Conn), closed: make(chan struct{})}
+	p := &Port{
+		Listener: l, kind: kind, f: f, slots: make(chan struct{}, f.Most), ready: make(chan net.Conn), closed: make(chan struct{}),
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ports = append(f.ports, p)

@@ -1,6 +1,7 @@
 package standby
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,9 @@ func (h *hub) wants(c net.Conn, name string) {
 	}
 }
 
+// held returns how many connections of the link are held or passed on.
+func (h *hub) held() int { return len(h.ports[Link].slots) }
+
 // cut checks that a connection has been closed.
 func (h *hub) cut(c net.Conn) {
 	h.t.Helper()
@@ -166,13 +170,13 @@ func TestConnectionsGoToTheLeader(t *testing.T) {
 	if got, err := io.ReadAll(through); err != nil || string(got) != big {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
-	eventually(t, "the connection is not forgotten", func() bool { return len(b.f.slots) == 0 })
+	eventually(t, "the connection is not forgotten", func() bool { return b.held() == 0 })
 }
 
 func TestConnectionsAreHeldUntilSomebodyLeads(t *testing.T) {
 	a, b := newHub(t, "a", Config{Hold: patient}), newHub(t, "b", Config{Hold: patient})
 	atA, atB := a.call(), b.call()
-	eventually(t, "they are not held", func() bool { return len(a.f.slots) == 1 && len(b.f.slots) == 1 })
+	eventually(t, "they are not held", func() bool { return a.held() == 1 && b.held() == 1 })
 	a.f.Lead()
 	b.f.Follow(1, a.note)
 	a.wants(atA, "a")
@@ -184,7 +188,7 @@ func TestConnectionsArriveBeforeTheirHubLeads(t *testing.T) {
 	a, b := newHub(t, "a", Config{Hold: patient}), newHub(t, "b", Config{})
 	b.f.Follow(1, a.note)
 	c := b.call()
-	eventually(t, "it is not passed on", func() bool { return len(a.f.slots) == 1 })
+	eventually(t, "it is not passed on", func() bool { return a.held() == 1 })
 	a.f.Lead()
 	b.wants(c, "a")
 }
@@ -206,7 +210,7 @@ func TestAChangeOfLeadersCutsOldConnections(t *testing.T) {
 	c.f.Follow(2, b.note)
 	c.cut(old)
 	c.wants(c.call(), "b")
-	eventually(t, "the old connection is not forgotten", func() bool { return len(c.f.slots) == 1 })
+	eventually(t, "the old connection is not forgotten", func() bool { return c.held() == 1 })
 }
 
 func TestALeaderThatIsGoneIsWaitedFor(t *testing.T) {
@@ -215,7 +219,7 @@ func TestALeaderThatIsGoneIsWaitedFor(t *testing.T) {
 	c.f.Follow(1, a.note)
 	a.stop()
 	held := c.call()
-	eventually(t, "it is not held", func() bool { return len(c.f.slots) == 1 })
+	eventually(t, "it is not held", func() bool { return c.held() == 1 })
 	c.f.Follow(2, nil)
 	b.f.Lead()
 	c.f.Follow(3, b.note)
@@ -228,7 +232,7 @@ func TestConnectionsDoNotGoInCircles(t *testing.T) {
 	b.f.Follow(2, a.note)
 	c := a.call()
 	a.cut(c)
-	eventually(t, "connections are left", func() bool { return len(a.f.slots) == 0 && len(b.f.slots) == 0 })
+	eventually(t, "connections are left", func() bool { return a.held() == 0 && b.held() == 0 })
 }
 
 func TestTooManyConnections(t *testing.T) {
@@ -240,7 +244,7 @@ func TestTooManyConnections(t *testing.T) {
 	b.wants(second, "a")
 	b.cut(b.call())
 	_ = first.Close()
-	eventually(t, "no place becomes free", func() bool { return len(b.f.slots) == 1 })
+	eventually(t, "no place becomes free", func() bool { return b.held() == 1 })
 	b.wants(b.call(), "a")
 }
 
@@ -359,4 +363,54 @@ func TestNote(t *testing.T) {
 	if _, err := ParseNote(""); err == nil {
 		t.Error("no note is a note")
 	}
+}
+
+// BenchmarkForward moves data through a standby.
+func BenchmarkForward(b *testing.B) {
+	f, to := New(Config{Network: Network()}), New(Config{})
+	leader, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	own, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	port := f.Port(Frames, own)
+	note := to.Note(map[Kind]string{Frames: leader.Addr().String()})
+	note.Network = f.Network
+	f.Follow(1, note)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	defer func() {
+		cancel()
+		<-done
+		_ = leader.Close()
+	}()
+	c, err := net.Dial("tcp", port.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	const block = 4 << 20
+	buf := bytes.Repeat([]byte("x"), block)
+	go func() {
+		for range b.N {
+			if _, err := c.Write(buf); err != nil {
+				return
+			}
+		}
+		_ = c.Close()
+	}()
+	b.SetBytes(block)
+	b.ResetTimer()
+	in, err := leader.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, in)
+	if err != nil || n != int64(b.N*block+headerBytes) {
+		b.Fatal(n, err)
+	}
+	_ = in.Close()
 }

@@ -16,6 +16,7 @@ type Port struct {
 	net.Listener // the real one
 	kind         Kind
 	f            *Forwarder
+	slots        chan struct{} // one for each connection held or passed on
 	ready        chan net.Conn
 	closed       chan struct{}
 	once         sync.Once
@@ -62,9 +63,9 @@ func (p *Port) run(ctx context.Context) {
 			continue
 		}
 		select {
-		case p.f.slots <- struct{}{}:
+		case p.slots <- struct{}{}:
 			p.f.wg.Go(func() {
-				defer func() { <-p.f.slots }()
+				defer func() { <-p.slots }()
 				p.handle(ctx, conn)
 			})
 		default:

@@ -6,9 +6,9 @@
 //
 //   - Tables (L1, L2) must be in the data as far as the disk needs them. qemu-img takes what is missing for zeroes, which
 //     turns a file that was cut short into an empty disk.
-//   - A cluster (with extended L2 entries: a run of subclusters) that begins within the data may end after it, when the data ends with a
-//     whole sector of 512 bytes: the rest reads as zeroes. One that begins after the data makes the image damaged. qemu-img takes all of
-//     it for zeroes, but "qemu-img check" draws the same line.
+//   - A cluster that begins within the data may end after it, when the data ends with a whole sector of 512 bytes: the rest reads
+//     as zeroes. One that begins after the data makes the image damaged. qemu-img takes all of it for zeroes, but "qemu-img check"
+//     draws the same line.
 //   - Compressed data may end before its last sector does, as writers do not fill it. What is there must unpack to a whole cluster.
 //   - Bits of table entries that the specification reserves are ignored.
 //   - The disk is as long as the header says, to the byte.

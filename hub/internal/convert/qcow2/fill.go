@@ -12,6 +12,7 @@ type filler struct {
 	*Image
 	unpacker unpacker
 	input    []byte // compressed data
+	end      int64  // of the data, once it had to be found
 }
 
 // fill reads and unpacks all of a window.
@@ -55,12 +56,30 @@ func (f *filler) readPlain(p []byte, host int64) error {
 		return err
 	}
 	end := host + int64(n)
-	missing := int64(len(p) - n)
-	if n == 0 || end%sector != 0 || missing > -end&(f.header.cluster()-1) {
+	if n == 0 {
+		if end, err = f.findEnd(host); err != nil {
+			return err
+		}
+	}
+	cluster := f.header.cluster()
+	if end%sector != 0 || host+int64(len(p)) > (end+cluster-1)&^(cluster-1) {
 		return damaged("the data ends before the clusters at byte %d do", host)
 	}
 	clear(p[n:])
 	return nil
+}
+
+// findEnd returns where the data ends, which is not after an offset, or the beginning of the offset's cluster if it ends before.
+func (f *filler) findEnd(host int64) (int64, error) {
+	start := host &^ (f.header.cluster() - 1)
+	if start == host || start < f.end {
+		return max(start, f.end), nil
+	}
+	n, err := f.readAt(make([]byte, host-start), start)
+	if n > 0 {
+		f.end = start + int64(n)
+	}
+	return start + int64(n), err
 }
 
 // together returns the first segments that are compressed, follow each other on the disk and are near each other in the source.

@@ -126,9 +126,12 @@ func TestDamaged(t *testing.T) {
 		"bitmap contradicts itself": {large().table(2<<14, 3<<14, 1<<32|1).put(3<<14, make([]byte, 1<<14)), "contradicts"},
 		"bitmap without a cluster":  {large().table(2<<14, 0, 1<<31), "contradicts"},
 		"second bitmap":             {large().table(2<<14, 0, 0, 0, 1<<31), "contradicts"},
-		"subclusters beyond":        {large().table(2<<14, 9<<14, 1<<31), "the data ends"},
-		"packed beyond the data":    {small(512, 1024).table(1024, packedAt(9, 1<<40, 20)), "unpacked"},
-		"packed out of reach":       {small(512, 1024).table(1024, flagCompressed|1<<57), "not where"},
+		"subclusters behind half a sector": {
+			large().table(2<<14, 3<<14, 1<<31).with(func(m *made) { m.cut = 3<<14 + 1000 }), "the data ends",
+		},
+		"subclusters beyond":     {large().table(2<<14, 9<<14, 1<<31), "the data ends"},
+		"packed beyond the data": {small(512, 1024).table(1024, packedAt(9, 1<<40, 20)), "unpacked"},
+		"packed out of reach":    {small(512, 1024).table(1024, flagCompressed|1<<57), "not where"},
 		"packed is not": {
 			small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, bytes.Repeat([]byte{0xff}, 512)), "unpacked",
 		},
@@ -215,6 +218,11 @@ func TestOddButGood(t *testing.T) {
 		"zstd of zeroes": {small(512, 1024).table(1024, packedAt(9, 1536, 512)).put(1536, frame(zero)).with(asZstd), zero},
 		"zstd with more after it": {
 			small(512, 1024).table(1024, packedAt(9, 1536, 1024)).put(1536, slices.Concat(frame(words), data)).with(asZstd), words,
+		},
+		"subclusters behind the data": {
+			(&made{version: 3, bits: 14, length: 104, features: featureExtended, size: 1 << 14, l1Offset: 1 << 14, l1: []uint64{2 << 14}}).
+				table(2<<14, 3<<14, 0xa5).put(3<<14, data).with(func(m *made) { m.cut = 3<<14 + 512 }),
+			append(slices.Clone(data), make([]byte, 1<<14-512)...),
 		},
 		"short L2 table":        {small(512, 1024).table(1024, 512).with(func(m *made) { m.cut = 1032 }), append(be64(1024), zero[8:]...)},
 		"extensions to the end": {small(512, 0).with(func(m *made) { m.extensions = extension(7, make([]byte, 400)) }), zero},

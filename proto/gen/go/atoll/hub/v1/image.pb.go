@@ -674,7 +674,9 @@ type Signature struct {
 	// Whom the certificate names.
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
 	// When the signature was verified.
-	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	// Whether the operator vouches for the certificate: it leads to a trusted root, or is in the trust directory.
+	Trusted       bool `protobuf:"varint,7,opt,name=trusted,proto3" json:"trusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +751,13 @@ func (x *Signature) GetVerifyTime() *timestamppb.Timestamp {
 		return x.VerifyTime
 	}
 	return nil
+}
+
+func (x *Signature) GetTrusted() bool {
+	if x != nil {
+		return x.Trusted
+	}
+	return false
 }
 
 // Location is the place of one copy, in the form Nova and Cinder clone from.
@@ -871,7 +880,7 @@ const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"\x10container_format\x18\x02 \x01(\tR\x0fcontainerFormat\x12 \n" +
 	"\vcompression\x18\x03 \x01(\tR\vcompression\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xf4\x01\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\x8e\x02\n" +
 	"\tSignature\x12\x1f\n" +
 	"\vhash_method\x18\x01 \x01(\tR\n" +
 	"hashMethod\x12\x19\n" +
@@ -880,7 +889,8 @@ const file_atoll_hub_v1_image_proto_rawDesc = "" +
 	"\x12certificate_sha256\x18\x04 \x01(\tR\x11certificateSha256\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12;\n" +
 	"\vverify_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"verifyTime\"2\n" +
+	"verifyTime\x12\x18\n" +
+	"\atrusted\x18\a \x01(\bR\atrusted\"2\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store*\xb6\x01\n" +

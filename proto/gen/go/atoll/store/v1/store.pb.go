@@ -888,7 +888,9 @@ type Signature struct {
 	// Whom the certificate names.
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
 	// When the signature was verified.
-	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
+	// Whether the operator vouches for the certificate: it leads to a trusted root, or is in the trust directory.
+	Trusted       bool `protobuf:"varint,7,opt,name=trusted,proto3" json:"trusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -963,6 +965,13 @@ func (x *Signature) GetVerifyTime() *timestamppb.Timestamp {
 		return x.VerifyTime
 	}
 	return nil
+}
+
+func (x *Signature) GetTrusted() bool {
+	if x != nil {
+		return x.Trusted
+	}
+	return false
 }
 
 // Content describes the bytes of an image.
@@ -2222,7 +2231,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x10container_format\x18\x02 \x01(\tR\x0fcontainerFormat\x12 \n" +
 	"\vcompression\x18\x03 \x01(\tR\vcompression\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\xf4\x01\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\"\x8e\x02\n" +
 	"\tSignature\x12\x1f\n" +
 	"\vhash_method\x18\x01 \x01(\tR\n" +
 	"hashMethod\x12\x19\n" +
@@ -2231,7 +2240,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x12certificate_sha256\x18\x04 \x01(\fR\x11certificateSha256\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12;\n" +
 	"\vverify_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"verifyTime\"\x97\x02\n" +
+	"verifyTime\x12\x18\n" +
+	"\atrusted\x18\a \x01(\bR\atrusted\"\x97\x02\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x1d\n" +
