@@ -136,7 +136,7 @@ func (l *Lab) Scratch() string { return filepath.Join(l.Dir, "tmp") }
 // Options change the configuration of an agent.
 type Options map[string]string
 
-// Configure writes the configuration of a site's agent. Keys of o: user, pool, ceph_conf, frames.
+// Configure writes the configuration of a site's agent. Keys of o: user, pool, ceph_conf, frames, compact.
 func (l *Lab) Configure(site string, o Options) {
 	l.T.Helper()
 	get := func(key, def string) string {
@@ -156,8 +156,9 @@ stores:
     ceph_conf: %q
     user: %s
     pool: %s
+compact: %s
 `, site, l.link, get("frames", "unix:"+filepath.Join(l.Dir, "hub", "frames.sock")), l.State(site), site,
-		get("ceph_conf", l.Conf(site)), get("user", "atoll"), get("pool", "images"))
+		get("ceph_conf", l.Conf(site)), get("user", "atoll"), get("pool", "images"), get("compact", "auto"))
 	if err := os.WriteFile(l.config(site), []byte(text+l.extra[site]), 0o600); err != nil {
 		l.T.Fatal(err)
 	}

@@ -47,6 +47,9 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 		if p := r.GetProgress(); p != nil {
 			l.add("written", amount(p.GetBytesDone(), p.GetBytesTotal()))
 			l.add("received", size(p.GetBytesReceived()))
+			if n := p.GetBytesSaved(); n > 0 {
+				l.add("saved", size(n))
+			}
 			l.add("resumed", size(p.GetBytesResumed()))
 			l.add("chunks repaired", fmt.Sprint(p.GetChunksRepaired()))
 		}

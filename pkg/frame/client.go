@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atoll-dcn/atoll/pkg/delta"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -26,6 +27,7 @@ type Client struct {
 	http *http.Client
 	base string
 	idle time.Duration // longest silence while a body arrives
+	link meter
 }
 
 // bodySilence is the longest silence inside a body; a server writes a keep-alive record well before.
@@ -34,7 +36,7 @@ const bodySilence = time.Minute
 // NewClient returns a client for one endpoint. hc should use NewTransport and must have no Timeout, for manifests stream
 // as long as a content grows.
 func NewClient(e Endpoint, hc *http.Client) *Client {
-	return &Client{http: hc, base: e.base, idle: bodySilence}
+	return &Client{http: hc, base: e.base, idle: bodySilence, link: meter{now: time.Now}}
 }
 
 // Manifest opens the manifest of a content from chunk number from on. The decoder follows a content that still grows:
@@ -63,16 +65,38 @@ func (c *Client) Manifest(ctx context.Context, content image.ID, from int) (*man
 // also with an error. Get blocks while the hub waits for the chunk to arrive, up to about half a minute, then returns
 // Unavailable with ReasonPending. On a Corrupt error call Refetch.
 func (c *Client) Get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error) {
-	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)), want, dst)
+	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)), want, dst, nil)
+}
+
+// LinkRate returns at how many bytes per second frames have arrived lately while any did; 0 while that is not known.
+func (c *Client) LinkRate() float64 { return c.link.bytesPerSecond() }
+
+// Base is a content that the caller has.
+type Base struct {
+	Content image.ID
+	Bytes   io.ReaderAt
+}
+
+// GetCompact is Get for a slow link: the hub sends the chunk in a shorter form when it has one or can make one, compressed or,
+// with a base, as what differs from that; else as it is. base may be nil. Corrupt may mean that the base is damaged.
+// Errors of reading the base are returned as they are.
+func (c *Client) GetCompact(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *Base) (
+	raw []byte, wire int64, err error,
+) {
+	query := "?compact=1"
+	if base != nil {
+		query += "&base=" + string(base.Content)
+	}
+	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)+query), want, dst, base)
 }
 
 // Refetch is Get after a Corrupt error: it has the hub check its own copy of the frame first and, if that is damaged,
 // fetch it again from a site.
 func (c *Client) Refetch(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error) {
-	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)+"?verify=1"), want, dst)
+	return c.get(ctx, c.url(content, "frames/"+strconv.Itoa(index)+"?verify=1"), want, dst, nil)
 }
 
-func (c *Client) get(ctx context.Context, url string, want manifest.Digest, dst []byte) ([]byte, int64, error) {
+func (c *Client) get(ctx context.Context, url string, want manifest.Digest, dst []byte, base *Base) ([]byte, int64, error) {
 	body, err := c.do(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, 0, err
@@ -97,7 +121,9 @@ func (c *Client) get(ctx context.Context, url string, want manifest.Digest, dst 
 		defer buffers.Put(scratch)
 		into = (*scratch)[:h.Payload]
 	}
+	end := c.link.begin()
 	n, err = io.ReadFull(body, into)
+	end(int64(n))
 	wire += int64(n)
 	if err != nil {
 		return nil, wire, cut(err)
@@ -105,15 +131,28 @@ func (c *Client) get(ctx context.Context, url string, want manifest.Digest, dst 
 	if _, err := io.ReadFull(body, head[:1]); !errors.Is(err, io.EOF) {
 		return nil, wire, corrupt("bytes follow its payload")
 	}
-	if h.Codec != Raw {
-		if into, err = inflate(into, dst[:0:h.Raw]); err != nil {
-			return nil, wire, err
-		}
+	if into, err = unfold(h, into, dst, base); err != nil {
+		return nil, wire, err
 	}
 	if err := Verify(into, want); err != nil {
 		return nil, wire, err
 	}
 	return into, wire, nil
+}
+
+// unfold returns the chunk of a payload, in dst unless it is the payload itself.
+func unfold(h Header, payload, dst []byte, base *Base) ([]byte, error) {
+	switch h.Codec {
+	case Zstd:
+		return inflate(payload, dst[:0:h.Raw])
+	case Delta:
+		if base == nil {
+			return nil, corrupt("it needs a base that was not offered")
+		}
+		return dst[:h.Raw], delta.Apply(dst[:h.Raw], payload, base.Bytes)
+	default:
+		return payload, nil
+	}
 }
 
 // buffers holds scratch space for encoded frames.

@@ -58,8 +58,11 @@ func Decode(frame, dst []byte) ([]byte, error) {
 		return nil, corrupt("it is cut, or bytes follow its payload")
 	}
 	payload := frame[HeaderSize:]
-	if h.Codec == Raw {
+	switch {
+	case h.Codec == Raw:
 		return payload, nil
+	case h.Codec == Delta:
+		return nil, corrupt("it is of use only to those who have its base")
 	}
 	if cap(dst) < h.Raw {
 		return nil, fault.New(fault.Invalid, "SHORT_BUFFER", "the buffer holds %d bytes, the chunk has %d", cap(dst), h.Raw)

@@ -33,6 +33,8 @@ type Codec byte
 const (
 	Raw  Codec = 0 // the bytes of the chunk
 	Zstd Codec = 1 // one zstd frame, shorter than the chunk
+	// Delta is what package delta makes of the chunk and of a base that sender and receiver know.
+	Delta Codec = 2
 )
 
 // Header is the decoded header of a frame.
@@ -65,7 +67,7 @@ func ParseHeader(b []byte) (Header, error) {
 	}
 	h := Header{Codec: Codec(b[4]), Raw: int(raw), Payload: int(payload)}
 	switch {
-	case h.Codec == Raw && h.Payload == h.Raw, h.Codec == Zstd && h.Payload < h.Raw:
+	case h.Codec == Raw && h.Payload == h.Raw, (h.Codec == Zstd || h.Codec == Delta) && h.Payload < h.Raw:
 		return h, nil
 	default:
 		return Header{}, corrupt("unknown codec, or one that does not fit the lengths")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"time"
@@ -33,6 +34,13 @@ type Store interface {
 	Demand(ctx context.Context, content image.ID, most int) ([]int, error)
 }
 
+// Compact has shorter frames for slow links.
+type Compact interface {
+	// Open returns the shorter frame of a chunk for a site that has the content base, which may be empty; nil when there is none. It
+	// blocks at most until ctx ends. The caller closes the file.
+	Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error)
+}
+
 // HandlerOptions are the waits of a Handler. Zero values mean the defaults.
 type HandlerOptions struct {
 	FrameWait time.Duration // how long a GET waits for a frame to arrive; default 30 s
@@ -42,6 +50,7 @@ type HandlerOptions struct {
 	Stall     time.Duration // how long a peer may take to send or accept one frame; default 2 min
 	Puts      int           // PUTs handled at the same time, each with a buffer of one frame or two; default 8
 	Manifests Manifests     // takes in manifests; nil: none are
+	Compact   Compact       // nil: frames are sent as they are
 }
 
 type handler struct {
@@ -95,7 +104,7 @@ func (h *handler) frame(w http.ResponseWriter, r *http.Request, content image.ID
 	ctx, cancel := context.WithTimeoutCause(r.Context(), h.o.FrameWait,
 		fault.New(fault.Unavailable, ReasonPending, "chunk %d has not arrived yet", index))
 	defer cancel()
-	file, done, err := h.store.OpenFrame(ctx, content, index, r.URL.Query().Get("verify") == "1")
+	file, done, err := h.open(ctx, r.URL.Query(), content, index)
 	if err != nil {
 		return err
 	}
@@ -115,6 +124,27 @@ func (h *handler) frame(w http.ResponseWriter, r *http.Request, content image.ID
 		panic(http.ErrAbortHandler) // the answer has begun: cut it, so that the client notices
 	}
 	return nil
+}
+
+// open opens the frame that a request asks for.
+func (h *handler) open(ctx context.Context, query url.Values, content image.ID, index int) (*os.File, func(served bool), error) {
+	if h.o.Compact != nil && query.Get("compact") == "1" {
+		var base image.ID
+		if s := query.Get("base"); s != "" {
+			var err error
+			if base, err = image.ParseID("base", s); err != nil {
+				return nil, nil, err
+			}
+		}
+		file, err := h.o.Compact.Open(ctx, content, index, base)
+		if file != nil {
+			return file, func(bool) { _ = file.Close() }, nil
+		}
+		if err != nil && ctx.Err() != nil {
+			return nil, nil, err
+		} // else the frame itself tells what is wrong, if anything is
+	}
+	return h.store.OpenFrame(ctx, content, index, query.Get("verify") == "1")
 }
 
 func (h *handler) put(w http.ResponseWriter, r *http.Request, content image.ID) error {

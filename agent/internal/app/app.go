@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/atoll-dcn/atoll/agent/internal/identity"
@@ -56,7 +57,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 		return err
 	}
 	manager := replica.New(replica.Config{
-		Stores: pools.stores(), Frames: frames, Journal: journals, Parallel: c.Parallel, Workers: c.Workers,
+		Stores: pools.stores(), Frames: frames, Journal: journals, Parallel: c.Parallel, Workers: c.Workers, Compact: c.compact(),
 		Log: log, Registry: registry, Now: time.Now,
 	})
 	images := openImageAPI(c, manager, log)
@@ -104,6 +105,14 @@ func framesClient(endpoints []string, keeper *identity.Keeper) (*frame.Client, e
 	}
 	transport := frame.NewTransport(e, pki.ClientConfig(time.Now, keeper.Current, "http/1.1"))
 	return frame.NewClient(e, &http.Client{Transport: transport}), nil
+}
+
+// compact says when chunks are fetched in a shorter form: never without a link, unless somebody insists.
+func (c *Config) compact() string {
+	if c.Compact == replica.CompactAuto && len(c.Hub.Frames) == 1 && strings.HasPrefix(c.Hub.Frames[0], "unix:") {
+		return replica.CompactNever
+	}
+	return c.Compact
 }
 
 // lockState makes the state directory and keeps other agents out of it.

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
+	"github.com/atoll-dcn/atoll/agent/internal/replica"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 )
@@ -25,6 +26,7 @@ type Config struct {
 	Stores      []StoreConfig `json:"stores"`
 	Parallel    int           `json:"parallel"`
 	Workers     int           `json:"workers"`
+	Compact     string        `json:"compact"`
 	LogLevel    string        `json:"log_level"`
 	LogJSON     bool          `json:"log_json"`
 	MetricsAddr string        `json:"metrics_addr"`
@@ -122,6 +124,13 @@ func (c *Config) check() error {
 	}
 	if c.Parallel < 0 || c.Parallel > maxWorkers {
 		return fault.BadField("parallel", "%d is not between 1 and %d", c.Parallel, maxWorkers)
+	}
+	switch c.Compact {
+	case "":
+		c.Compact = replica.CompactAuto
+	case replica.CompactAuto, replica.CompactAlways, replica.CompactNever:
+	default:
+		return fault.BadField("compact", "%q is not auto, always or never", c.Compact)
 	}
 	if c.Workers < 0 || c.Workers > maxWorkers {
 		return fault.BadField("workers", "%d is not between 1 and %d", c.Workers, maxWorkers)

@@ -18,6 +18,7 @@ type want struct {
 	size       int64           // 0 while unknown
 	root       manifest.Digest // zero while unknown
 	verify     uint64
+	base       base   // without its snapshot
 	adopted    bool   // somebody else has made the copy
 	format     string // disk format that a copy to be adopted must have; empty: whatever it has
 }
@@ -143,6 +144,19 @@ func formatOf(d *agentv1.DesiredReplica) string {
 	}
 }
 
+// baseOf returns the base that the hub names. One that makes no sense is none.
+func baseOf(b *agentv1.Base) base {
+	id, err := image.ParseID("base.image_id", b.GetImageId())
+	if err != nil {
+		return base{}
+	}
+	content, err := image.ParseID("base.content_id", b.GetContentId())
+	if err != nil {
+		return base{}
+	}
+	return base{image: id, content: content}
+}
+
 func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 	id, err := image.ParseID("image_id", d.ImageId)
 	if err != nil {
@@ -155,6 +169,7 @@ func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 			return key{}, want{}, err
 		}
 		w.format = formatOf(d)
+		w.base = baseOf(d.Base)
 	case agentv1.Goal_GOAL_HOLD, agentv1.Goal_GOAL_CONDEMNED, agentv1.Goal_GOAL_ABSENT:
 	default:
 		return key{}, want{}, fault.BadField("goal", "%d is not a goal this agent knows", d.Goal)

@@ -112,7 +112,7 @@ func (f *fill) put(ctx context.Context, c chunk, raw []byte) error {
 // again a few times.
 func (f *fill) fetch(ctx context.Context, c chunk, buf []byte) ([]byte, error) {
 	wait, corrupt := f.m.hubPolicy().Backoff(), 0
-	get := f.m.cfg.Frames.Get
+	get := f.get
 	for {
 		asked := f.m.cfg.Now()
 		limited, cancel := context.WithTimeout(ctx, f.m.pace.frame)
@@ -120,6 +120,10 @@ func (f *fill) fetch(ctx context.Context, c chunk, buf []byte) ([]byte, error) {
 		cancel()
 		f.m.metrics.received.WithLabelValues(string(f.j.key.Store)).Add(float64(wire))
 		f.track.receive(wire)
+		if short := int64(len(raw)) - wire; short > 0 {
+			f.track.save(short)
+			f.m.metrics.saved.WithLabelValues(string(f.j.key.Store)).Add(float64(short))
+		}
 		switch {
 		case err == nil:
 			f.flowing()

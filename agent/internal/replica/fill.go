@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -33,6 +34,8 @@ type fill struct {
 	jour   *journal.Journal // nil when it cannot be used
 	before bits             // chunks that the pool held when the attempt began
 	stream *stream
+	base   atomic.Pointer[base] // nil: none, or none any more
+	opened rbd.Snapshot         // of the base; nil when there was none
 	// accepted is closed when the manifest is complete and its data fits into the store.
 	accepted chan struct{}
 	man      *manifest.Manifest // set when accepted
@@ -60,7 +63,7 @@ func (m *Manager) fill(ctx context.Context, j job, track *tracker) outcome {
 		m.metrics.fills.WithLabelValues(string(j.key.Store), "published").Inc()
 		p := track.report()
 		f.log.Info("fill published", "bytes", p.BytesTotal, "received", p.BytesReceived, "resumed", p.BytesResumed,
-			"repaired", p.ChunksRepaired, "took", m.cfg.Now().Sub(began))
+			"saved", p.BytesSaved, "repaired", p.ChunksRepaired, "took", m.cfg.Now().Sub(began))
 		return outcome{
 			state:        agentv1.ReplicaState_REPLICA_STATE_PRESENT,
 			verification: &agentv1.Verification{Time: timestamppb.New(m.cfg.Now())},
@@ -86,6 +89,7 @@ func (f *fill) run(ctx context.Context) error {
 	if err := f.open(ctx); err != nil {
 		return err
 	}
+	f.openBase(ctx)
 	if err := f.write(ctx); err != nil {
 		return err
 	}
@@ -134,6 +138,8 @@ func (f *fill) close() {
 		_ = f.img.Close()
 		f.img = nil
 	}
+	closeBase(f.opened, f.log)
+	f.opened = nil
 	if f.jour != nil {
 		_ = f.jour.Close()
 		f.jour = nil

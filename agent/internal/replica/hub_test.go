@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,17 @@ type fakeHub struct {
 	down     bool                      // every request is answered with 503
 	awaited  map[image.ID]manifest.End // manifests that a site may send
 	taken    map[image.ID]*manifest.Manifest
+
+	shorter atomic.Pointer[shorter] // nil: frames come as they are
+}
+
+// Open implements frame.Compact.
+func (h *fakeHub) Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error) {
+	s := h.shorter.Load()
+	if s == nil {
+		return nil, nil
+	}
+	return s.Open(ctx, content, index, base)
 }
 
 type fakeContent struct {
@@ -61,7 +73,9 @@ func newFakeHub(t *testing.T) *fakeHub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames := frame.NewHandler(h, frame.HandlerOptions{FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond, Manifests: h})
+	frames := frame.NewHandler(h, frame.HandlerOptions{
+		FrameWait: 50 * time.Millisecond, PollWait: 50 * time.Millisecond, KeepAlive: 20 * time.Millisecond, Manifests: h, Compact: h,
+	})
 	h.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		down := h.down

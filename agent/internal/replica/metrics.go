@@ -7,8 +7,8 @@ import (
 )
 
 type metrics struct {
-	received, written, resumed, offered, corrupt, fills, verifies, adoptions *prometheus.CounterVec
-	healthy, free                                                            *prometheus.GaugeVec
+	received, saved, written, resumed, offered, corrupt, fills, verifies, adoptions *prometheus.CounterVec
+	healthy, free                                                                   *prometheus.GaugeVec
 }
 
 // newMetrics registers the metrics; r may be nil.
@@ -29,6 +29,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		received:  counter("received_bytes_total", "Bytes of frames received from the hub."),
+		saved:     counter("saved_bytes_total", "Bytes that frames in shorter forms did not need on the link."),
 		written:   counter("written_bytes_total", "Bytes written to the store."),
 		resumed:   counter("resumed_bytes_total", "Bytes found in the store that did not have to be sent again."),
 		offered:   counter("offered_bytes_total", "Bytes read from the store and sent to the hub."),

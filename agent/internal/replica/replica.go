@@ -51,6 +51,9 @@ import (
 type Frames interface {
 	Manifest(ctx context.Context, content image.ID, from int) (*manifest.Decoder, io.Closer, error)
 	Get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error)
+	GetCompact(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte, base *frame.Base) (raw []byte, wire int64, err error)
+	// LinkRate returns at how many bytes per second frames have arrived lately; 0 while that is not known.
+	LinkRate() float64
 	Refetch(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) (raw []byte, wire int64, err error)
 	Put(ctx context.Context, content image.ID, index int, raw []byte, codec frame.Codec) error
 	Demand(ctx context.Context, content image.ID, most int) ([]int, error)
@@ -62,8 +65,9 @@ type Config struct {
 	Stores   map[image.StoreID]Store // the stores of the site; the Manager does not close them
 	Frames   Frames
 	Journal  *journal.Dir
-	Parallel int // fills at once in one store, default 4
-	Workers  int // chunks in flight of one fill, default 8; each holds a buffer of 4 MiB
+	Parallel int    // fills at once in one store, default 4
+	Workers  int    // chunks in flight of one fill, default 8; each holds a buffer of 4 MiB
+	Compact  string // when chunks are fetched in a shorter form; default CompactAuto
 	Log      hclog.Logger
 	Registry prometheus.Registerer
 	Now      func() time.Time // default time.Now

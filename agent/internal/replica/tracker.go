@@ -17,6 +17,7 @@ type tracker struct {
 	contiguous int   // number of them from the start without a gap
 	received   int64
 	resumed    int64
+	saved      int64
 	repaired   int64
 	changed    bool
 }
@@ -62,6 +63,13 @@ func (t *tracker) receive(n int64) {
 	t.changed = t.changed || n > 0
 }
 
+// save counts n bytes that did not come over the link.
+func (t *tracker) save(n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.saved += n
+}
+
 func (t *tracker) repair() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,7 +94,7 @@ func (t *tracker) report() *agentv1.Progress {
 	defer t.mu.Unlock()
 	p := &agentv1.Progress{
 		BytesDone: int64(t.count) * manifest.ChunkSize, BytesTotal: t.length,
-		BytesReceived: t.received, BytesResumed: t.resumed, ChunksRepaired: t.repaired, ChunksContiguous: int64(t.contiguous),
+		BytesReceived: t.received, BytesResumed: t.resumed, BytesSaved: t.saved, ChunksRepaired: t.repaired, ChunksContiguous: int64(t.contiguous),
 	}
 	if t.length == 0 {
 		p.BytesTotal = t.hint

@@ -72,7 +72,8 @@ func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Im
 		return
 	}
 	m.Progress = &hubv1.Progress{
-		BytesDone: t.Done, BytesTotal: max(t.Total, size), BytesReceived: t.Received, BytesResumed: t.Resumed, ChunksRepaired: t.Repaired,
+		BytesDone: t.Done, BytesTotal: max(t.Total, size), BytesReceived: t.Received, BytesResumed: t.Resumed, BytesSaved: t.Saved,
+		ChunksRepaired: t.Repaired,
 	}
 	switch {
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:

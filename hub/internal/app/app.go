@@ -185,7 +185,11 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	})
 	agentv1.RegisterSessionServiceServer(link, sessions)
 	agentv1.RegisterEnrollmentServiceServer(link, authority.Enrollment())
-	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}})
+	short, err := h.openCompact()
+	if err != nil {
+		return err
+	}
+	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}, Compact: short})
 
 	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "image_api", h.Image.Addr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
@@ -212,6 +216,9 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 		tasks = append(tasks, lifecycle.Task{Name: "image api", Run: func(ctx context.Context) error {
 			return images.run(ctx, h.listeners.image)
 		}})
+	}
+	if short != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "compact", Run: short.Run})
 	}
 	err = lifecycle.Run(ctx, tasks...)
 	h.log.Info("hub stopped", "error", err)

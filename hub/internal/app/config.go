@@ -33,6 +33,7 @@ type Config struct {
 	MetricsAddr    string
 	CentralStore   string
 	StagingLimit   string
+	CompactLimit   string
 	Retention      time.Duration
 	TokenLife      time.Duration
 	CertificateTTL time.Duration
@@ -123,6 +124,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 		return "", 0, err
 	}
 	if central, err = image.ParseStoreID("central-store", c.CentralStore); err != nil {
+		return "", 0, err
+	}
+	if _, err := c.compactLimit(); err != nil {
 		return "", 0, err
 	}
 	if limit, err = parseSize("staging-limit", c.StagingLimit); err != nil {

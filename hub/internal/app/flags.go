@@ -40,6 +40,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.access(f)
 	c.limits(f)
 	c.imports(f)
+	c.compacting(f)
 	c.formats(f)
 	c.signatures(f)
 	c.inject(f)

@@ -15,6 +15,9 @@ func Desired(img *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
 			ContentId: r.ContentId, SizeBytes: img.GetContent().GetSizeBytes(), ManifestDigest: img.GetContent().GetManifestDigest(),
 		},
 	}
+	if r.BaseImageId != "" {
+		d.Base = &agentv1.Base{ImageId: r.BaseImageId, ContentId: r.BaseContentId}
+	}
 	switch {
 	case r.Removal == storev1.Removal_REMOVAL_CHECKING:
 		d.Goal = agentv1.Goal_GOAL_CONDEMNED

@@ -209,6 +209,7 @@ func (l *Loop) world(a Aggregate) World {
 		Now: l.Now(), Central: l.Central, Settings: l.Settings,
 		Stores: map[image.StoreID]StoreView{}, Observed: map[image.StoreID]*agentv1.ObservedReplica{},
 	}
+	w.Base = func(s image.StoreID) *storev1.Image { return chooseBase(l.Records, a.Image, s) }
 	look := func(name string) {
 		id := image.StoreID(name)
 		if _, done := w.Stores[id]; done {

@@ -99,6 +99,7 @@ type Transfer struct {
 	Total      int64 // length of the image; 0 while unknown
 	Received   int64 // bytes that came over the link
 	Resumed    int64 // bytes that the site had already
+	Saved      int64 // bytes that shorter forms of chunks have saved
 	Repaired   int64 // chunks fetched again because they were damaged
 	Rate       int64 // recent speed of a fill in bytes per second
 }
@@ -115,7 +116,7 @@ func (d *Directory) Transfer(id image.SiteID, img image.ID, store image.StoreID)
 	return Transfer{
 		Generation: o.Generation, Filling: o.State == agentv1.ReplicaState_REPLICA_STATE_FILLING,
 		Done: p.BytesDone, Total: p.BytesTotal, Received: p.BytesReceived, Resumed: p.BytesResumed,
-		Repaired: p.ChunksRepaired, Rate: s.rates[k].value(),
+		Saved: p.BytesSaved, Repaired: p.ChunksRepaired, Rate: s.rates[k].value(),
 	}, true
 }
 

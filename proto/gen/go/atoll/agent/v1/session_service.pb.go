@@ -844,7 +844,10 @@ type DesiredReplica struct {
 	Metadata *ImageMetadata `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// The copy was made by somebody else and has been taken over: with GOAL_PRESENT it is vouched for as it is and never
 	// written; with GOAL_CONDEMNED and GOAL_ABSENT it may go although no agent has written it.
-	Adopted       bool `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	Adopted bool `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	// A published copy in the same store that is probably like the content to write; absent when there is none. The site may
+	// ask the staging area for what differs from it, and does without when the copy is not there or not as it should be.
+	Base          *Base `protobuf:"bytes,9,opt,name=base,proto3" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,6 +938,68 @@ func (x *DesiredReplica) GetAdopted() bool {
 	return false
 }
 
+func (x *DesiredReplica) GetBase() *Base {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+// Base is a copy that a site has.
+type Base struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// UUID of its content.
+	ContentId     string `protobuf:"bytes,2,opt,name=content_id,json=contentId,proto3" json:"content_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Base) Reset() {
+	*x = Base{}
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Base) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Base) ProtoMessage() {}
+
+func (x *Base) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Base.ProtoReflect.Descriptor instead.
+func (*Base) Descriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Base) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *Base) GetContentId() string {
+	if x != nil {
+		return x.ContentId
+	}
+	return ""
+}
+
 // ImageMetadata is what the Image API says about an image, as far as a site serves it.
 type ImageMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -988,7 +1053,7 @@ type ImageMetadata struct {
 
 func (x *ImageMetadata) Reset() {
 	*x = ImageMetadata{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1065,7 @@ func (x *ImageMetadata) String() string {
 func (*ImageMetadata) ProtoMessage() {}
 
 func (x *ImageMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1078,7 @@ func (x *ImageMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageMetadata.ProtoReflect.Descriptor instead.
 func (*ImageMetadata) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ImageMetadata) GetRevision() int64 {
@@ -1187,7 +1252,7 @@ type ImageMember struct {
 
 func (x *ImageMember) Reset() {
 	*x = ImageMember{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1264,7 @@ func (x *ImageMember) String() string {
 func (*ImageMember) ProtoMessage() {}
 
 func (x *ImageMember) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1277,7 @@ func (x *ImageMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageMember.ProtoReflect.Descriptor instead.
 func (*ImageMember) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImageMember) GetProjectId() string {
@@ -1268,7 +1333,7 @@ type Adoption struct {
 
 func (x *Adoption) Reset() {
 	*x = Adoption{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1345,7 @@ func (x *Adoption) String() string {
 func (*Adoption) ProtoMessage() {}
 
 func (x *Adoption) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1358,7 @@ func (x *Adoption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adoption.ProtoReflect.Descriptor instead.
 func (*Adoption) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Adoption) GetSizeBytes() int64 {
@@ -1367,7 +1432,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1444,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1457,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Content) GetContentId() string {
@@ -1433,7 +1498,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1510,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1523,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Offer) GetImageId() string {
@@ -1502,7 +1567,7 @@ type ReplicaKey struct {
 
 func (x *ReplicaKey) Reset() {
 	*x = ReplicaKey{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1579,7 @@ func (x *ReplicaKey) String() string {
 func (*ReplicaKey) ProtoMessage() {}
 
 func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1592,7 @@ func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaKey.ProtoReflect.Descriptor instead.
 func (*ReplicaKey) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReplicaKey) GetImageId() string {
@@ -1565,7 +1630,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1642,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1655,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Desired) GetRevision() uint64 {
@@ -1662,7 +1727,7 @@ type ObservedReplica struct {
 
 func (x *ObservedReplica) Reset() {
 	*x = ObservedReplica{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +1739,7 @@ func (x *ObservedReplica) String() string {
 func (*ObservedReplica) ProtoMessage() {}
 
 func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +1752,7 @@ func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservedReplica.ProtoReflect.Descriptor instead.
 func (*ObservedReplica) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ObservedReplica) GetImageId() string {
@@ -1768,13 +1833,15 @@ type Progress struct {
 	ChunksRepaired int64 `protobuf:"varint,5,opt,name=chunks_repaired,json=chunksRepaired,proto3" json:"chunks_repaired,omitempty"`
 	// Number of chunks from the start of the image without a gap that are safely in the store.
 	ChunksContiguous int64 `protobuf:"varint,6,opt,name=chunks_contiguous,json=chunksContiguous,proto3" json:"chunks_contiguous,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Bytes of chunks that were received in a shorter form, less those that came over the link for them.
+	BytesSaved    int64 `protobuf:"varint,7,opt,name=bytes_saved,json=bytesSaved,proto3" json:"bytes_saved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1853,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1866,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Progress) GetBytesDone() int64 {
@@ -1844,6 +1911,13 @@ func (x *Progress) GetChunksContiguous() int64 {
 	return 0
 }
 
+func (x *Progress) GetBytesSaved() int64 {
+	if x != nil {
+		return x.BytesSaved
+	}
+	return 0
+}
+
 // Failure is why a goal was not reached.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1859,7 +1933,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +1945,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +1958,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{18}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failure) GetReason() string {
@@ -1925,7 +1999,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2011,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2024,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{19}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Verification) GetGeneration() uint64 {
@@ -1998,7 +2072,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2084,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2097,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{20}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Observed) GetSnapshot() bool {
@@ -2103,7 +2177,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\a \x01(\x03R\n" +
 	"totalBytes\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xc5\x02\n" +
+	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xef\x02\n" +
 	"\x0eDesiredReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -2114,7 +2188,12 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\acontent\x18\x05 \x01(\v2\x17.atoll.agent.v1.ContentR\acontent\x12+\n" +
 	"\x11verify_generation\x18\x06 \x01(\x04R\x10verifyGeneration\x129\n" +
 	"\bmetadata\x18\a \x01(\v2\x1d.atoll.agent.v1.ImageMetadataR\bmetadata\x12\x18\n" +
-	"\aadopted\x18\b \x01(\bR\aadopted\"\xeb\x06\n" +
+	"\aadopted\x18\b \x01(\bR\aadopted\x12(\n" +
+	"\x04base\x18\t \x01(\v2\x14.atoll.agent.v1.BaseR\x04base\"@\n" +
+	"\x04Base\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x1d\n" +
+	"\n" +
+	"content_id\x18\x02 \x01(\tR\tcontentId\"\xeb\x06\n" +
 	"\rImageMetadata\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
@@ -2205,7 +2284,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\bprogress\x18\x06 \x01(\v2\x18.atoll.agent.v1.ProgressR\bprogress\x121\n" +
 	"\afailure\x18\a \x01(\v2\x17.atoll.agent.v1.FailureR\afailure\x12@\n" +
 	"\fverification\x18\b \x01(\v2\x1c.atoll.agent.v1.VerificationR\fverification\x124\n" +
-	"\badoption\x18\t \x01(\v2\x18.atoll.agent.v1.AdoptionR\badoption\"\xec\x01\n" +
+	"\badoption\x18\t \x01(\v2\x18.atoll.agent.v1.AdoptionR\badoption\"\x8d\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -2214,7 +2293,9 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\x0ebytes_received\x18\x03 \x01(\x03R\rbytesReceived\x12#\n" +
 	"\rbytes_resumed\x18\x04 \x01(\x03R\fbytesResumed\x12'\n" +
 	"\x0fchunks_repaired\x18\x05 \x01(\x03R\x0echunksRepaired\x12+\n" +
-	"\x11chunks_contiguous\x18\x06 \x01(\x03R\x10chunksContiguous\"Y\n" +
+	"\x11chunks_contiguous\x18\x06 \x01(\x03R\x10chunksContiguous\x12\x1f\n" +
+	"\vbytes_saved\x18\a \x01(\x03R\n" +
+	"bytesSaved\"Y\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
@@ -2264,7 +2345,7 @@ func file_atoll_agent_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_agent_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(Goal)(0),                     // 0: atoll.agent.v1.Goal
 	(ReplicaState)(0),             // 1: atoll.agent.v1.ReplicaState
@@ -2277,63 +2358,65 @@ var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(*Goodbye)(nil),               // 8: atoll.agent.v1.Goodbye
 	(*StoreStatus)(nil),           // 9: atoll.agent.v1.StoreStatus
 	(*DesiredReplica)(nil),        // 10: atoll.agent.v1.DesiredReplica
-	(*ImageMetadata)(nil),         // 11: atoll.agent.v1.ImageMetadata
-	(*ImageMember)(nil),           // 12: atoll.agent.v1.ImageMember
-	(*Adoption)(nil),              // 13: atoll.agent.v1.Adoption
-	(*Content)(nil),               // 14: atoll.agent.v1.Content
-	(*Offer)(nil),                 // 15: atoll.agent.v1.Offer
-	(*ReplicaKey)(nil),            // 16: atoll.agent.v1.ReplicaKey
-	(*Desired)(nil),               // 17: atoll.agent.v1.Desired
-	(*ObservedReplica)(nil),       // 18: atoll.agent.v1.ObservedReplica
-	(*Progress)(nil),              // 19: atoll.agent.v1.Progress
-	(*Failure)(nil),               // 20: atoll.agent.v1.Failure
-	(*Verification)(nil),          // 21: atoll.agent.v1.Verification
-	(*Observed)(nil),              // 22: atoll.agent.v1.Observed
-	nil,                           // 23: atoll.agent.v1.ImageMetadata.PropertiesEntry
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*Base)(nil),                  // 11: atoll.agent.v1.Base
+	(*ImageMetadata)(nil),         // 12: atoll.agent.v1.ImageMetadata
+	(*ImageMember)(nil),           // 13: atoll.agent.v1.ImageMember
+	(*Adoption)(nil),              // 14: atoll.agent.v1.Adoption
+	(*Content)(nil),               // 15: atoll.agent.v1.Content
+	(*Offer)(nil),                 // 16: atoll.agent.v1.Offer
+	(*ReplicaKey)(nil),            // 17: atoll.agent.v1.ReplicaKey
+	(*Desired)(nil),               // 18: atoll.agent.v1.Desired
+	(*ObservedReplica)(nil),       // 19: atoll.agent.v1.ObservedReplica
+	(*Progress)(nil),              // 20: atoll.agent.v1.Progress
+	(*Failure)(nil),               // 21: atoll.agent.v1.Failure
+	(*Verification)(nil),          // 22: atoll.agent.v1.Verification
+	(*Observed)(nil),              // 23: atoll.agent.v1.Observed
+	nil,                           // 24: atoll.agent.v1.ImageMetadata.PropertiesEntry
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 }
 var file_atoll_agent_v1_session_service_proto_depIdxs = []int32{
 	4,  // 0: atoll.agent.v1.ConnectRequest.hello:type_name -> atoll.agent.v1.Hello
-	22, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
+	23, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
 	7,  // 2: atoll.agent.v1.ConnectRequest.heartbeat:type_name -> atoll.agent.v1.Heartbeat
 	5,  // 3: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
-	17, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
+	18, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
 	7,  // 5: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
 	8,  // 6: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
 	9,  // 7: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
-	24, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	25, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
 	6,  // 9: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
-	24, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
+	25, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
 	0,  // 11: atoll.agent.v1.DesiredReplica.goal:type_name -> atoll.agent.v1.Goal
-	14, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
-	11, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
-	23, // 14: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
-	25, // 15: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
-	25, // 16: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
-	12, // 17: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
-	25, // 18: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
-	25, // 19: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
-	14, // 20: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
-	10, // 21: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
-	16, // 22: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
-	15, // 23: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
-	1,  // 24: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
-	19, // 25: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
-	20, // 26: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
-	21, // 27: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
-	13, // 28: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
-	25, // 29: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
-	20, // 30: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
-	18, // 31: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
-	9,  // 32: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
-	2,  // 33: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
-	3,  // 34: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
-	34, // [34:35] is the sub-list for method output_type
-	33, // [33:34] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	15, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
+	12, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
+	11, // 14: atoll.agent.v1.DesiredReplica.base:type_name -> atoll.agent.v1.Base
+	24, // 15: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
+	26, // 16: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
+	26, // 17: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
+	13, // 18: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
+	26, // 19: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
+	26, // 20: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
+	15, // 21: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
+	10, // 22: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
+	17, // 23: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
+	16, // 24: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
+	1,  // 25: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
+	20, // 26: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
+	21, // 27: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
+	22, // 28: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
+	14, // 29: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
+	26, // 30: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
+	21, // 31: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
+	19, // 32: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
+	9,  // 33: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
+	2,  // 34: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
+	3,  // 35: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
+	35, // [35:36] is the sub-list for method output_type
+	34, // [34:35] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_atoll_agent_v1_session_service_proto_init() }
@@ -2358,7 +2441,7 @@ func file_atoll_agent_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_agent_v1_session_service_proto_rawDesc), len(file_atoll_agent_v1_session_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

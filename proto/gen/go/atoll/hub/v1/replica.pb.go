@@ -278,8 +278,11 @@ type Progress struct {
 	ChunksRepaired int64 `protobuf:"varint,5,opt,name=chunks_repaired,json=chunksRepaired,proto3" json:"chunks_repaired,omitempty"`
 	// Recent speed in bytes of image per second.
 	BytesPerSecond int64 `protobuf:"varint,6,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Bytes that did not come over the link because chunks were sent compressed, or as what differs from an image that the site
+	// has.
+	BytesSaved    int64 `protobuf:"varint,7,opt,name=bytes_saved,json=bytesSaved,proto3" json:"bytes_saved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
@@ -354,6 +357,13 @@ func (x *Progress) GetBytesPerSecond() int64 {
 	return 0
 }
 
+func (x *Progress) GetBytesSaved() int64 {
+	if x != nil {
+		return x.BytesSaved
+	}
+	return 0
+}
+
 var File_atoll_hub_v1_replica_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_proto_rawDesc = "" +
@@ -378,7 +388,7 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\blocation\x18\r \x01(\tR\blocation\x12;\n" +
 	"\vverify_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"verifyTime\x12?\n" +
-	"\rwaiting_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fwaitingSince\"\xe9\x01\n" +
+	"\rwaiting_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fwaitingSince\"\x8a\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -387,7 +397,9 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\x0ebytes_received\x18\x03 \x01(\x03R\rbytesReceived\x12#\n" +
 	"\rbytes_resumed\x18\x04 \x01(\x03R\fbytesResumed\x12'\n" +
 	"\x0fchunks_repaired\x18\x05 \x01(\x03R\x0echunksRepaired\x12(\n" +
-	"\x10bytes_per_second\x18\x06 \x01(\x03R\x0ebytesPerSecond*\xd5\x01\n" +
+	"\x10bytes_per_second\x18\x06 \x01(\x03R\x0ebytesPerSecond\x12\x1f\n" +
+	"\vbytes_saved\x18\a \x01(\x03R\n" +
+	"bytesSaved*\xd5\x01\n" +
 	"\fReplicaPhase\x12\x1d\n" +
 	"\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REPLICA_PHASE_PENDING\x10\x01\x12\x1e\n" +

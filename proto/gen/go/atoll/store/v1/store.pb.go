@@ -1138,7 +1138,12 @@ type Replica struct {
 	// Why the latest verification could not be carried out.
 	VerifyMessage string `protobuf:"bytes,21,opt,name=verify_message,json=verifyMessage,proto3" json:"verify_message,omitempty"`
 	// The copy was made by somebody else, such as Nova; the site takes it over as it is and never writes it.
-	Adopted       bool `protobuf:"varint,22,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	Adopted bool `protobuf:"varint,22,opt,name=adopted,proto3" json:"adopted,omitempty"`
+	// Image whose copy in the same store is probably like this one, and its content: chunks may be sent as what differs from it.
+	// Empty: none.
+	BaseImageId string `protobuf:"bytes,23,opt,name=base_image_id,json=baseImageId,proto3" json:"base_image_id,omitempty"`
+	// Content of the base.
+	BaseContentId string `protobuf:"bytes,24,opt,name=base_content_id,json=baseContentId,proto3" json:"base_content_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1325,6 +1330,20 @@ func (x *Replica) GetAdopted() bool {
 		return x.Adopted
 	}
 	return false
+}
+
+func (x *Replica) GetBaseImageId() string {
+	if x != nil {
+		return x.BaseImageId
+	}
+	return ""
+}
+
+func (x *Replica) GetBaseContentId() string {
+	if x != nil {
+		return x.BaseContentId
+	}
+	return ""
 }
 
 // Site is the record of one site.
@@ -2234,7 +2253,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
 	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
-	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\x99\a\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xe5\a\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -2264,7 +2283,9 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"verifyTime\x12%\n" +
 	"\x0echunks_damaged\x18\x14 \x01(\x03R\rchunksDamaged\x12%\n" +
 	"\x0everify_message\x18\x15 \x01(\tR\rverifyMessage\x12\x18\n" +
-	"\aadopted\x18\x16 \x01(\bR\aadopted\"\xbb\x03\n" +
+	"\aadopted\x18\x16 \x01(\bR\aadopted\x12\"\n" +
+	"\rbase_image_id\x18\x17 \x01(\tR\vbaseImageId\x12&\n" +
+	"\x0fbase_content_id\x18\x18 \x01(\tR\rbaseContentId\"\xbb\x03\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
