@@ -3,12 +3,14 @@ package scenarios
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -162,19 +164,34 @@ func portScanner(l *attacked) {
 	url := l.serve(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, targets[int(r.URL.Query().Get("n")[0]-'0')], http.StatusFound)
 	})
-	texts, times := map[string]bool{}, []time.Duration{}
+	var ids []string
+	began := time.Now()
 	for n := range targets {
 		id := l.queue("raw")
-		began := time.Now()
 		l.fetch(id, fmt.Sprintf("%s?n=%d", url, n), []string{"central"}).Is(http.StatusAccepted)
+		ids = append(ids, id)
+	}
+	texts, took := map[string]bool{}, map[string]time.Duration{}
+	lab.Eventually(l.T, time.Minute, "all have failed", func() error {
+		for _, id := range ids {
+			if text := l.message(id); strings.HasPrefix(text, "failure: ") && took[id] == 0 {
+				texts[text], took[id] = true, time.Since(began)
+			}
+		}
+		if len(took) < len(ids) {
+			return fmt.Errorf("%d of %d", len(took), len(ids))
+		}
+		return nil
+	})
+	for _, id := range ids {
 		l.fails(id, "")
-		texts[l.message(id)], times = true, append(times, time.Since(began))
 		l.remove(id)
 	}
 	if len(texts) != 1 {
 		l.T.Errorf("the messages differ: %v", texts)
 	}
-	if slices.Max(times)-slices.Min(times) > 5*time.Second {
+	times := slices.Sorted(maps.Values(took))
+	if times[len(times)-1]-times[0] > 5*time.Second {
 		l.T.Errorf("the times differ: %v", times)
 	}
 }

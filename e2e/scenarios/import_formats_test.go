@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -249,11 +250,12 @@ func compressedContainer(l *importLab, web string) {
 // keptFormat stores a qcow2 as it is, because whoever imports it says so.
 func keptFormat(l *importLab, _ string) {
 	file := filepath.Join(l.dir, "qcow2")
-	out, errs, code := l.Ctl("image", "import", file, "--name", "kept", "--disk-format", "qcow2", "--keep-format")
-	if code != 0 {
-		l.T.Fatalf("exit code %d: %s%s", code, out, errs)
-	}
-	id := l.Images("central")[0]
+	data, err := os.ReadFile(file)
+	l.must(err)
+	id := l.queue("qcow2")
+	op, err := l.Client.Upload(l.T.Context(), &hubv1.UploadHeader{Id: id, KeepFormat: true}, bytes.NewReader(data), nil)
+	l.must(err)
+	l.Succeeds(op)
 	if img := l.user.Image(id); img.Text("disk_format") != "qcow2" || img["virtual_size"] != float64(odd) {
 		l.T.Errorf("image: %v", img)
 	}
