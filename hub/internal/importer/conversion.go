@@ -193,10 +193,13 @@ func (c *conversion) sized(d *disk, size int64) error {
 	case size == 0:
 		return fault.New(fault.Invalid, ReasonEmpty, "the disk in the image is empty")
 	}
+	if err := c.im.admitDisk(c.a, size); err != nil {
+		return err
+	}
 	d.size = size
 	c.a.diskTotal.Store(size)
 	if err := c.im.Catalog.SetSizeHint(c.ctx, c.s.op, size); err != nil {
 		c.im.Log.Debug("size not recorded", "operation", string(c.s.op), "error", err)
 	}
-	return c.im.checkQuota(c.a, 0, true)
+	return nil
 }

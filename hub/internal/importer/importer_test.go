@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/hub/internal/convert/sandbox"
 	"github.com/atoll-dcn/atoll/hub/internal/importer/outside"
 	"github.com/atoll-dcn/atoll/hub/internal/staging"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -28,13 +30,19 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if code, mine := sandbox.Main(); mine {
+		os.Exit(code) //nolint:forbidigo // the main of the process in the sandbox
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // bench is a catalog with a central store and a real staging area.
 type bench struct {
 	t       *testing.T
 	catalog *catalog.Catalog
 	area    *staging.Area
+	records *catalogtest.Records // of the catalog, where a test changes them
 }
 
 func newBench(t *testing.T) *bench {

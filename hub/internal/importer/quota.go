@@ -67,3 +67,15 @@ func (im *Importer) checkQuota(a *arrival, length int64, last bool) error {
 	}
 	return nil
 }
+
+// admitDisk checks whether a whole disk of size bytes may be stored, before any record counts it.
+func (im *Importer) admitDisk(a *arrival, size int64) error {
+	most := im.Catalog.Limits().ProjectBytes
+	if most <= 0 {
+		return nil
+	}
+	if im.Catalog.ProjectUsage(a.project).Bytes+im.beyond(a.project, false)+size*a.copies > most {
+		return fault.New(fault.Exhausted, "PROJECT_QUOTA", "the disk has %d bytes, and the project may store %d", size, most)
+	}
+	return nil
+}
