@@ -218,8 +218,11 @@ func TestWeaker(t *testing.T) {
 		{"root without user namespaces", all, []string{stepStart}, "user namespace", false},
 		{"root without namespaces", all, []string{stepStart, stepStart}, "namespaces, user namespace, own root directory", false},
 		{
-			"user without user namespaces", cell{Spaces: true, User: true, View: true, Landlock: true, Seccomp: true},
-			[]string{stepStart}, "namespaces, user namespace, own root directory, other user", false,
+			"user without user namespaces",
+			cell{Spaces: true, User: true, View: true, Landlock: true, Seccomp: true},
+			[]string{stepStart},
+			"namespaces, user namespace, own root directory, other user",
+			false,
 		},
 		{"no mounts", all, []string{stepView}, "own root directory", false},
 		{"old kernel", all, []string{stepLandlock, stepSeccomp}, "landlock, seccomp", false},
