@@ -3,6 +3,8 @@ package imageapi
 import (
 	"slices"
 	"strings"
+
+	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
 // Limits of the records and of what requests may carry.
@@ -57,4 +59,4 @@ func Reserved(name string) bool {
 // Derived reports whether name is that of a property which the service itself gives to images, such as atoll_signature. It is
 // shown like any other. Nova and Cinder copy the properties of an image to the next one that they make of it, so new images
 // may bring it along: it is left out then.
-func Derived(name string) bool { return strings.HasPrefix(name, "atoll_") }
+func Derived(name string) bool { return image.Derived(name) }

@@ -4,18 +4,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
-	"strings"
 	"time"
 
+	"github.com/atoll-dcn/atoll/pkg/image"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
 // Properties of images that the hub gives them and nobody else. The Image API takes all names that begin so for its own
 // (imageapi.Derived).
 const (
-	derivedPrefix        = "atoll_"
-	PropertySourceFormat = derivedPrefix + "source_format" // such as "qcow2" or "raw+xz"; only where data was changed on its way in
-	PropertySignature    = derivedPrefix + "signature"     // a JSON object; only where a signature was verified
+	PropertySourceFormat = "atoll_source_format" // such as "qcow2" or "raw+xz"; only where data was changed on its way in
+	PropertySignature    = "atoll_signature"     // a JSON object; only where a signature was verified
 )
 
 // Properties returns the properties of an image as its readers are shown them: its own and those that follow from its record.
@@ -23,14 +22,14 @@ const (
 func Properties(img *storev1.Image) map[string]string {
 	changed := img.Origin != nil || img.Signature != nil
 	for name := range img.Properties {
-		changed = changed || strings.HasPrefix(name, derivedPrefix) // from a time when anybody could set it
+		changed = changed || image.Derived(name) // from a time when anybody could set it
 	}
 	if !changed {
 		return img.Properties
 	}
 	shown := make(map[string]string, len(img.Properties)+2)
 	maps.Copy(shown, img.Properties)
-	maps.DeleteFunc(shown, func(name, _ string) bool { return strings.HasPrefix(name, derivedPrefix) })
+	maps.DeleteFunc(shown, func(name, _ string) bool { return image.Derived(name) })
 	if img.Origin != nil {
 		shown[PropertySourceFormat] = sourceFormat(img.Origin)
 	}

@@ -6,9 +6,6 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// PropertyBase is the property that names the image of which another one is a new version: its UUID, or "none".
-const PropertyBase = "atoll_base"
-
 // likeness is how sure it is that one image is like another; 0: not at all.
 type likeness int
 
@@ -17,7 +14,7 @@ const (
 	sameSystem          // the same os_distro
 	sameRelease
 	sameName
-	named // by PropertyBase
+	named // by image.PropertyBase
 )
 
 // chooseBase returns the image with a published copy in a store that is most probably like img, the newest of several: the
@@ -51,8 +48,8 @@ func alike(img, other *storev1.Image) likeness {
 		return unlike
 	case img.Owner != other.Owner && other.Visibility != storev1.Visibility_VISIBILITY_PUBLIC:
 		return unlike
-	case img.Properties[PropertyBase] != "":
-		if img.Properties[PropertyBase] == other.Id {
+	case img.Properties[image.PropertyBase] != "":
+		if img.Properties[image.PropertyBase] == other.Id {
 			return named
 		}
 		return unlike

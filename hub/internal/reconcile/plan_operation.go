@@ -377,6 +377,9 @@ func (p *planner) planUploading() {
 func (p *planner) empty() {
 	p.img.Status = storev1.ImageStatus_IMAGE_STATUS_QUEUED
 	p.img.Content, p.img.Incoming, p.img.Staged = nil, nil, false
+	if o := p.img.Origin; o != nil { // the next data is what the user said before it was converted
+		p.img.DiskFormat, p.img.ContainerFormat = o.DiskFormat, o.ContainerFormat
+	}
 	p.img.Origin, p.img.Signature = nil, nil
 	p.img.UpdateTime = catalog.Stamp(p.w.Now)
 }

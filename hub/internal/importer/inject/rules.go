@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 )
 
@@ -71,7 +72,7 @@ func refuse(key, value string) string {
 		return "or its value is not valid UTF-8"
 	case imageapi.Base(key):
 		return "is an attribute of every image and no property"
-	case imageapi.Reserved(key), strings.HasPrefix(key, "atoll_"):
+	case imageapi.Reserved(key), key == image.PropertyBase:
 		return "is reserved for the service"
 	case strings.HasPrefix(key, "img_signature"):
 		return "belongs to a signature"
