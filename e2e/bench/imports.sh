@@ -80,7 +80,7 @@ cpu_by_part() {
 watch_disk() {
 	local most=0 now
 	while :; do
-		now=$(du -sm --total "$scratch" "$work/atoll/hub/staging" 2>/dev/null | awk 'END { print $1 }')
+		now=$(du -sm --total "$scratch" "$work/atoll/hub/staging" 2>/dev/null | awk 'END { print $1 + 0 }' || true) # files come and go
 		if ((now > most)); then
 			most=$now
 			echo "$most" >"$1"
@@ -106,7 +106,7 @@ once() {
 	"import_$tool" "http://127.0.0.1:$web_port/$variant.qcow2" >>"$work/tools.log" 2>&1
 	ended=$(now)
 	after=$(cpu_by_part)
-	kill "$watcher"
+	kill "$watcher" 2>/dev/null || true
 	wait "$watcher" 2>/dev/null || true
 	[[ $tool != atoll* ]] || memory=$(peak_memory "$(atoll_pid hub)")
 	awk -v OFS='\t' -v tool="$tool" -v variant="$variant" -v wall="$(minus "$ended" "$began")" -v disk="$(<"$lab/disk.most")" \

@@ -75,7 +75,6 @@ func hungryQCOW2(l *attacked) {
 		"clusters of no size":      patched(good, 20, be32(0)...),
 		"clusters beyond all size": patched(good, 20, be32(63)...),
 		"a table behind the end":   patched(good, l1(good), be64(1<<50|1<<63)...),
-		"a table in the header":    patched(good, l1(good), be64(1<<63)...),
 		"a disk of 8 EiB":          patched(good, 24, be64(1<<63-512)...),
 	} {
 		began := time.Now()
@@ -99,6 +98,8 @@ func damagedDisks(l *attacked) {
 		}
 	}
 	l.ends("qcow2", l.looped())
+	good := l.made("qcow2")
+	l.ends("qcow2", patched(good, l1(good), be64(1<<63)...)) // a table in the header
 }
 
 // ends imports data of which there may or may not be a disk.
@@ -207,7 +208,7 @@ func virtualSizes(l *attacked) {
 func bombs(l *attacked) {
 	for _, program := range []string{"gzip -9", "xz -1", "zstd -19", "bzip2 -9"} {
 		began := time.Now()
-		l.refuses("raw", l.bomb(program, "1G"), "limit")
+		l.refuses("raw", l.bomb(program, "256M"), "limit")
 		if took := time.Since(began); took > time.Minute {
 			l.T.Errorf("%s took %s", program, took)
 		}
