@@ -19,9 +19,9 @@ const (
 	CompactNever  = "never"
 )
 
-// fastLink is the rate in bytes per second from which on a chunk is sooner here as it is: making a shorter form takes about 4
+// fastLink is the rate in bytes per second from which on a chunk may be sooner here as it is: making a shorter form takes about 4
 // CPU seconds per GiB at the hub.
-const fastLink = 100 << 20
+const fastLink = 50 << 20
 
 // compact reports whether chunks should be fetched in a shorter form now.
 func (m *Manager) compact() bool {
