@@ -25,6 +25,9 @@ image goes to the central store, which is always among the stores.
 The image is active as soon as one store holds a verified copy; with --all-must-succeed only when all of them do, and
 then a store that fails for good undoes the import everywhere.
 
+Data compressed with gzip, xz, zstd or bzip2 is unpacked, and qcow2, vmdk, vhd, vhdx and vdi disks become raw on their way
+in, unless the hub is told otherwise or --keep-format is given: sites can clone raw disks only.
+
 When the data cannot be brought in, the record created for it is removed again. When stores failed, the image is queued
 again and --id repeats the import.
 
@@ -76,6 +79,7 @@ With --staged the argument is an image whose data 'image stage' has sent before;
 	cmd.Flags().StringVar(&r.sum, "checksum", "", "what the data must hash to: sha256:HEX or sha512:HEX; other data leaves nothing behind")
 	newFlags(cmd, &id, &properties, &tags)
 	cmd.Flags().Lookup("id").Usage = "UUID of the new image, or of a queued one to import into"
+	cmd.Flags().BoolVar(&r.keep, "keep-format", false, "store the data as it comes: neither unpack it nor make a raw disk of it")
 	cmd.Flags().BoolVar(&r.staged, "staged", false, "import the data that 'image stage' has sent before")
 	c.targetFlags(cmd, &r.target)
 	waitFlag(cmd, &r.wait)
@@ -93,6 +97,7 @@ type importing struct {
 	target target
 	wait   bool
 	staged bool
+	keep   bool   // the data is stored as it comes
 	sum    string // as given
 	// expected is what the data must hash to.
 	expected image.Checksum

@@ -22,7 +22,9 @@ const sourceTimeout = 2 * time.Minute
 // importURL makes the hub fetch the data.
 func (r *importing) importURL(ctx context.Context, sel *hubv1.StoreSelection) error {
 	asking, stop := context.WithTimeout(ctx, sourceTimeout)
-	res, err := r.hub.Images.ImportImage(asking, &hubv1.ImportImageRequest{Id: r.image.GetId(), Uri: r.from.uri, Target: sel, Checksum: r.expected.String()})
+	res, err := r.hub.Images.ImportImage(asking, &hubv1.ImportImageRequest{
+		Id: r.image.GetId(), Uri: r.from.uri, Target: sel, Checksum: r.expected.String(), KeepFormat: r.keep,
+	})
 	stop()
 	if err != nil {
 		r.discard(ctx)
@@ -79,7 +81,7 @@ func (r *importing) send(ctx context.Context, sel *hubv1.StoreSelection, p *prog
 	})
 	p.bytes("source", "sending", 0, r.from.size)
 	op, err := r.hub.Upload(ctx,
-		&hubv1.UploadHeader{Id: r.image.GetId(), SizeBytes: r.from.size, Target: sel}, r.from.data,
+		&hubv1.UploadHeader{Id: r.image.GetId(), SizeBytes: r.from.size, Target: sel, KeepFormat: r.keep}, r.from.data,
 		func(sent int64) { p.bytes("source", "sending", sent, r.from.size) })
 	stop()
 	watch.Wait()

@@ -20,7 +20,7 @@ func (r *importing) importStaged(ctx context.Context, idOrName, id string) error
 	if r.image, err = r.hub.FindImage(ctx, idOrName); err != nil {
 		return err
 	}
-	res, err := r.hub.Images.ImportImage(ctx, &hubv1.ImportImageRequest{Id: r.image.GetId(), Staged: true, Target: sel})
+	res, err := r.hub.Images.ImportImage(ctx, &hubv1.ImportImageRequest{Id: r.image.GetId(), Staged: true, Target: sel, KeepFormat: r.keep})
 	if err != nil {
 		return err
 	}

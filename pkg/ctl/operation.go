@@ -34,7 +34,7 @@ func (c *cli) showOperation(op *hubv1.Operation) error {
 		}
 		switch op.GetKind() {
 		case hubv1.OperationKind_OPERATION_KIND_IMPORT, hubv1.OperationKind_OPERATION_KIND_STAGE:
-			l.add("source", amount(op.GetSourceBytesDone(), op.GetSourceBytesTotal()))
+			addImport(l, op)
 		}
 		l.add("all must succeed", yesNo(op.GetAllMustSucceed()))
 		if e := op.GetError(); e != nil {
@@ -49,6 +49,21 @@ func (c *cli) showOperation(op *hubv1.Operation) error {
 			l.pairs("notes", op.GetNotes()...)
 		}
 	})
+}
+
+// addImport writes how far the data of an import is.
+func addImport(l *lines, op *hubv1.Operation) {
+	source := amount(op.GetSourceBytesDone(), op.GetSourceBytesTotal())
+	if rate := op.GetSourceBytesPerSecond(); rate > 0 {
+		source += ", " + size(rate) + "/s"
+	}
+	l.add("source", source)
+	if phase := op.GetImportPhase(); phase != hubv1.ImportPhase_IMPORT_PHASE_UNSPECIFIED {
+		l.add("phase", word(phase, "IMPORT_PHASE_"))
+	}
+	if op.GetDiskBytesTotal() > 0 {
+		l.add("disk", amount(op.GetDiskBytesDone(), op.GetDiskBytesTotal()))
+	}
 }
 
 // dash stands for nothing in the middle of a text.

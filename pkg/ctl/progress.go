@@ -34,7 +34,8 @@ type progress struct {
 	name      string // of the row about these bytes
 	sending   string // what this program does with the bytes; empty when it does nothing
 	remark    string
-	meter     meter
+	meter     meter // of the source
+	disk      meter // of the disk that is made of it
 	dirty     bool
 	painted   time.Time
 	height    int               // lines on the terminal that are ours
@@ -114,6 +115,10 @@ func (p *progress) rows() []row {
 		p.meter.add(now, done)
 		complete := total > 0 && done >= total || p.op.GetState() == hubv1.OperationState_OPERATION_STATE_SUCCEEDED
 		rows = append(rows, sourceRow("source", "reading", done, total, p.meter.rate(), complete))
+	}
+	if done, total := p.op.GetDiskBytesDone(), p.op.GetDiskBytesTotal(); importing && total > 0 {
+		p.disk.add(now, done)
+		rows = append(rows, sourceRow("disk", "converting", done, total, p.disk.rate(), done >= total))
 	}
 	for _, s := range p.op.GetStores() {
 		rows = append(rows, storeRow(p.op.GetKind(), s, now))

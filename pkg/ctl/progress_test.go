@@ -253,3 +253,26 @@ func TestMeter(t *testing.T) {
 		t.Errorf("stalled at %d", m.rate())
 	}
 }
+
+// A disk that is made of what comes in has a row of its own.
+func TestProgressOfConversion(t *testing.T) {
+	s := &screen{t: t, cols: 100, rows: 24}
+	p, now := still(s, true)
+	op := running(&hubv1.StoreResult{StoreId: "central", Replica: moving(1<<20, 0)})
+	op.SourceBytesDone, op.SourceBytesTotal = 100<<20, 200<<20
+	op.DiskBytesDone, op.DiskBytesTotal = 1<<30, 4<<30
+	p.update(op)
+	p.tick(false)
+	*now = now.Add(time.Second)
+	has(t, s.String(), "source", "50%", "disk", "25%", "converting", "central")
+}
+
+func TestConversionOfOperation(t *testing.T) {
+	l := &lines{}
+	addImport(l, &hubv1.Operation{
+		SourceBytesDone: 1 << 30, SourceBytesTotal: 4 << 30, SourceBytesPerSecond: 90 << 20, DiskBytesDone: 1 << 30, DiskBytesTotal: 2 << 30,
+		ImportPhase: hubv1.ImportPhase_IMPORT_PHASE_CONVERTING_WHILE_RECEIVING,
+	})
+	got := fmt.Sprint(l.rows)
+	has(t, got, "1.0 GiB of 4.0 GiB (25%), 90 MiB/s", "converting-while-receiving", "1.0 GiB of 2.0 GiB (50%)")
+}

@@ -8,11 +8,16 @@ import (
 // vmdkCreateTypes are the kinds of disks that need no other file.
 var vmdkCreateTypes = map[string]bool{"streamoptimized": true, "monolithicsparse": true}
 
+// leftover reports whether what is behind the end of a descriptor is nothing, or the last bytes of the descriptor once more:
+// qemu-img writes a new content id of up to eight digits over an older one that may have been longer, and what was the end of the
+// text before stays behind its new end.
+func leftover(text, rest string) bool { return len(rest) < 8 && strings.HasSuffix(text, rest) }
+
 // vmdkDescriptor checks the text that describes the disk. Only what is understood is accepted: readers differ in what they
 // make of the rest.
 func (c *candidate) vmdkDescriptor(p []byte) *region {
 	text, rest, _ := strings.Cut(string(p), "\x00")
-	if !zero([]byte(rest)) {
+	if !leftover(text, strings.TrimRight(rest, "\x00")) {
 		return c.refuse("its descriptor has something behind its end")
 	}
 	if !utf8.ValidString(text) || !strings.HasPrefix(text, vmdkDescriptor) {
