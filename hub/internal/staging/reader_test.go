@@ -209,6 +209,8 @@ func TestTransientContentsGiveUpOneByOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := make(chan error, 2)
+	var full sync.WaitGroup // both have two of the four chunks that there is room for
+	full.Add(2)
 	for n := range 2 {
 		id := image.NewID()
 		w, err := a.CreateTransient(id)
@@ -218,6 +220,10 @@ func TestTransientContentsGiveUpOneByOne(t *testing.T) {
 		go func() {
 			var err error
 			for i := 0; i < 3 && err == nil; i++ {
+				if i == 2 {
+					full.Done()
+					full.Wait()
+				}
 				err = w.Append(ctx, chunk(10*n+i))
 			}
 			w.Abort("done")
