@@ -21,7 +21,7 @@ const (
 
 // fastLink is the rate in bytes per second from which on a chunk may be sooner here as it is: making a shorter form takes about 4
 // CPU seconds per GiB at the hub.
-const fastLink = 50 << 20
+const fastLink = 30 << 20
 
 // compact reports whether chunks should be fetched in a shorter form now.
 func (m *Manager) compact() bool {
