@@ -148,7 +148,7 @@ func (c *conversion) make(d *disk) error {
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
 	}
-	give, err := c.im.converting.Take(c.ctx, "")
+	give, err := c.im.converting.Take(c.ctx, c.a.project)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (im *Importer) fetch(ctx context.Context, j job) {
 	s, err := im.start(ctx, j)
 	if err != nil {
 		log.Warn("import not started", "error", err)
-		if ctx.Err() == nil && !fault.Is(err, fault.Precondition) || fault.ReasonOf(err) == ReasonStagedLost {
+		if ctx.Err() == nil { // else the next life of the hub begins again
 			im.settle(ctx, outcome{op: image.ID(j.op.Id), err: err})
 		}
 		return

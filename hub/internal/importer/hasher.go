@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/sha512"
+	"maps"
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -14,51 +15,64 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// hashAgain says when a content is hashed again that could not be.
+// hashAgain says when contents are hashed again that could not be.
 var hashAgain = retry.Policy{Initial: time.Second, Max: 5 * time.Minute}
+
+// hashPatience is how long the data of one chunk may take to come before another image has its turn: the only site that has
+// it may be away.
+const hashPatience = 2 * time.Minute
 
 // hash computes the digests of active images that have none, because their disks are mostly holes, one after the other until
 // ctx ends. The records say what is left to do, so nothing is lost with the process.
 func (im *Importer) hash(ctx context.Context) {
 	sub := im.Catalog.Subscribe()
 	defer sub.Close()
-	left := map[image.ID]bool{}
-	for _, img := range im.Catalog.Read().Images() {
-		left[image.ID(img.Id)] = true
+	left, later := map[image.ID]bool{}, map[image.ID]bool{}
+	all := func() {
+		for _, img := range im.Catalog.Read().Images() {
+			left[image.ID(img.Id)] = true
+		}
 	}
+	all()
 	wait := hashAgain.Backoff()
-	for ctx.Err() == nil {
-		failed := im.hashAll(ctx, left)
-		var again <-chan time.Time
-		if failed {
-			t := time.NewTimer(wait.Next())
-			defer t.Stop()
-			again = t.C
-		} else {
+	var again *time.Timer // runs while there is something for later
+	var due <-chan time.Time
+	for {
+		im.hashAll(ctx, left, later)
+		switch {
+		case ctx.Err() != nil:
+			if again != nil {
+				again.Stop()
+			}
+			return
+		case len(later) == 0:
 			wait.Reset()
+		case due == nil:
+			again = time.NewTimer(wait.Next())
+			due = again.C
 		}
 		select {
 		case <-ctx.Done():
-		case <-again:
+		case <-due:
+			due = nil
+			maps.Copy(left, later)
+			clear(later)
 		case <-sub.C():
 			keys, reset := sub.Take()
 			for _, k := range keys {
-				if k.Kind == catalog.KindImage {
-					left[image.ID(k.ID)] = true
+				if id := image.ID(k.ID); k.Kind == catalog.KindImage && !later[id] {
+					left[id] = true
 				}
 			}
 			if reset {
-				for _, img := range im.Catalog.Read().Images() {
-					left[image.ID(img.Id)] = true
-				}
+				all()
 			}
 		}
 	}
 }
 
-// hashAll hashes those of the images that need it, and leaves in the map what could not be hashed; it reports whether there
-// is anything.
-func (im *Importer) hashAll(ctx context.Context, left map[image.ID]bool) (failed bool) {
+// hashAll hashes those of the images that need it, and moves to later what could not be hashed.
+func (im *Importer) hashAll(ctx context.Context, left, later map[image.ID]bool) {
 	for id := range left {
 		delete(left, id)
 		content := im.unhashed(id)
@@ -68,16 +82,14 @@ func (im *Importer) hashAll(ctx context.Context, left map[image.ID]bool) (failed
 		err := im.hashOne(ctx, id, content)
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return
 		case err == nil:
 			im.Log.Info("digests of a sparse image computed", "image", string(id))
 		case im.unhashed(id).GetId() == content.Id:
 			im.Log.Warn("digests not computed yet", "image", string(id), "error", err)
-			defer func() { left[id] = true }()
-			failed = true
+			later[id] = true
 		}
 	}
-	return failed
 }
 
 // unhashed returns the content of an image whose digests are to be computed; nil when they are not.
@@ -101,8 +113,14 @@ func (im *Importer) hashOne(ctx context.Context, id image.ID, content *storev1.C
 	}
 	s := startSums(md5.New(), sha512.New())
 	defer func() { s.drop(); s.stop() }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	r := im.Area.Reader(ctx, image.ID(content.Id))
 	defer func() { _ = r.Close() }()
+	silent := time.AfterFunc(im.patience, func() {
+		cancel(fault.New(fault.Unavailable, "NO_SOURCE", "no site has sent the data of image %s for %s", id, im.patience))
+	})
+	silent.Stop() // runs during reads only
 	for i := 0; i < len(m.Chunks); {
 		if im.unhashed(id).GetId() != content.Id {
 			return fault.New(fault.Precondition, "CONTENT_CHANGED", "image %s has other data now", id)
@@ -116,7 +134,10 @@ func (im *Importer) hashOne(ctx context.Context, id image.ID, content *storev1.C
 			continue
 		}
 		buf := s.buffer()[:manifest.ChunkLen(m.Length, i)]
-		if _, err := r.ReadAt(buf, int64(i)*manifest.ChunkSize); err != nil {
+		silent.Reset(im.patience)
+		_, err := r.ReadAt(buf, int64(i)*manifest.ChunkSize)
+		silent.Stop()
+		if err != nil {
 			return err
 		}
 		s.add(buf)

@@ -43,7 +43,7 @@ type Config struct {
 	Unconverted bool       // store disks of other formats than raw as they come
 	Converter   Converter  // nil: qcow2 is the only format that can be made raw
 	Conversions int        // disks that are made raw at the same time, each with 64 MiB of buffers; default 4; a project has half
-	Holes       int64      // bytes of holes of a disk from which on it is hashed after the import; default 16 GiB
+	Holes       int64      // bytes of holes of a disk from which on it is hashed after the import; default 1 GiB
 	Signatures  Signatures // nil: signatures are not looked at
 	// DetectOS reads from a raw disk which system is on it; empty when that is not certain. nil: nobody looks.
 	DetectOS func(ctx context.Context, disk io.ReaderAt, size int64) (distro, version string)
@@ -60,6 +60,7 @@ type Importer struct {
 	converting *berth.Berths        // bounds disks that are made raw
 	unfinished []*storev1.Operation // begun by an earlier life of the hub; for Run
 	lost       chan outcome         // ends of imports that could not be recorded; for Run
+	patience   time.Duration        // hashPatience
 
 	mu       sync.Mutex
 	incoming map[image.ID]*arrival
@@ -86,7 +87,7 @@ func New(c Config) *Importer {
 		c.Conversions = 4
 	}
 	if c.Holes == 0 {
-		c.Holes = 16 << 30
+		c.Holes = 1 << 30
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -94,7 +95,7 @@ func New(c Config) *Importer {
 	im := &Importer{
 		Config: c, jobs: newQueue(c.Queue), lost: make(chan outcome, lostBacklog),
 		incoming: map[image.ID]*arrival{}, uploads: berth.New(c.Uploads, c.Uploads/2),
-		converting: berth.New(c.Conversions, c.Conversions/2),
+		converting: berth.New(c.Conversions, c.Conversions/2), patience: hashPatience,
 	}
 	im.quiet = sync.NewCond(&im.mu)
 	for _, op := range c.Catalog.Read().Operations() {

@@ -52,7 +52,8 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = area.Close() })
-	b := &bench{t: t, catalog: catalog.New(catalogtest.New(), "central", catalog.DefaultLimits(), time.Now), area: area}
+	records := catalogtest.New()
+	b := &bench{t: t, records: records, catalog: catalog.New(records, "central", catalog.DefaultLimits(), time.Now), area: area}
 	if err := b.catalog.RegisterStore(t.Context(), "central", &agentv1.StoreStatus{StoreId: "central"}); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ func (im *Importer) ImportStaged(ctx context.Context, in catalog.Import) (*store
 	if err != nil {
 		return nil, err
 	}
+	if img, _ := im.Catalog.Read().Image(in.Image); img.GetOrigin() != nil && img.Signature != nil {
+		check = nil // an import that failed later has verified the signature, which is of the data before it was converted
+	}
 	// What is compressed has not been looked at yet.
 	packed := im.treatmentOf(in.Image).compression(head) != ""
 	if check == nil && !packed && !t.converts(head, len(head) < headSize) {
