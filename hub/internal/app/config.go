@@ -35,6 +35,7 @@ type Config struct {
 	StagingLimit   string
 	CompactLimit   string
 	Retention      time.Duration
+	StagingWait    time.Duration // how long data of an import waits for space in the staging area while none becomes free
 	TokenLife      time.Duration
 	CertificateTTL time.Duration
 	Heartbeat      time.Duration

@@ -66,6 +66,7 @@ func (c *Config) addresses(f *pflag.FlagSet) {
 func (c *Config) timing(f *pflag.FlagSet) {
 	s := &c.Settings
 	f.DurationVar(&c.Retention, "staging-retention", 10*time.Minute, "how long staged data stays that nobody needs")
+	f.DurationVar(&c.StagingWait, "staging-wait", 5*time.Minute, "how long an import waits for space in the staging area while none becomes free")
 	f.DurationVar(&s.StagedTimeout, "staged-timeout", s.StagedTimeout, "how long data that was staged waits for its import")
 	f.DurationVar(&c.TokenLife, "join-token-life", 24*time.Hour, "how long a join token works")
 	f.DurationVar(&c.CertificateTTL, "agent-cert-life", 30*24*time.Hour, "how long an agent's certificate works")

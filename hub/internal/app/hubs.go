@@ -127,7 +127,8 @@ func (h *hub) openArea() (*staging.Area, error) {
 		}
 	}
 	return staging.Open(staging.Options{
-		Dir: dir, Limit: h.limit, Retention: h.Retention, Log: h.log.Named("staging"), Registry: h.registry,
+		Dir: dir, Limit: h.limit, Retention: h.Retention, Patience: h.StagingWait,
+		Log: h.log.Named("staging"), Registry: h.registry,
 	})
 }
 
