@@ -73,7 +73,7 @@ func (c cell) become() (step string, err error) {
 			return stepLandlock, err
 		}
 	}
-	filter := program()
+	filter := program(os.Getpid())
 	if err := c.limit(); err != nil {
 		return stepLimits, err
 	}

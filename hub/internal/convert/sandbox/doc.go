@@ -12,7 +12,7 @@
 //     libraries, read-only, and an end that takes every process with it;
 //   - another user, when the hub is root, without groups and capabilities;
 //   - Landlock: no file but those programs and libraries, which can only be read and run, and no TCP;
-//   - a seccomp filter: no sockets, no new processes, nothing that administers a machine.
+//   - a seccomp filter: no sockets, no new processes, no signals to others, nothing that administers a machine.
 //
 // Limits on memory, processor time, the size of files and the number of open files, no_new_privs and death with the hub need no
 // rights and are always there.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -68,6 +69,31 @@ func do(what, with string) error {
 			return err
 		}
 		return syscall.Kill(pid, 0)
+	case "prlimit": // reads and sets the limits of another process as they are
+		pid, err := strconv.Atoi(with)
+		if err != nil {
+			return err
+		}
+		var l syscall.Rlimit
+		for _, p := range [][2]*syscall.Rlimit{{nil, &l}, {&l, nil}} {
+			_, _, errno := syscall.Syscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE,
+				uintptr(unsafe.Pointer(p[0])), uintptr(unsafe.Pointer(p[1])), 0, 0)
+			if errno != 0 {
+				return errno
+			}
+		}
+		return nil
+	case "owner": // would send another process the signals of a file
+		pid, err := strconv.Atoi(with)
+		if err != nil {
+			return err
+		}
+		if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, 2, syscall.F_SETOWN, uintptr(pid)); errno != 0 {
+			return errno
+		}
+		return nil
+	case "itself": // may be sent signals
+		return syscall.Kill(syscall.Getpid(), syscall.SIGURG)
 	case "files":
 		var held []*os.File
 		for range 1000 {
