@@ -2,6 +2,7 @@ package compact
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -30,16 +31,20 @@ type base struct {
 	users    sync.WaitGroup
 }
 
-// await waits until chunks can be compared with a base, and reports whether they can. It does not wait when too many other
-// bases are wanted before.
+// await waits until chunks can be compared with a base, and reports whether they can. It does not wait for long, and not at
+// all when too many other bases are wanted before.
 func (s *Store) await(ctx context.Context, id image.ID) (bool, error) {
 	b := s.want(id)
 	if b == nil {
 		return false, nil
 	}
+	patience := time.NewTimer(s.o.Patience)
+	defer patience.Stop()
 	select {
 	case <-b.ready:
 		return b.index != nil, nil
+	case <-patience.C: // the index may be ready for a later chunk
+		return false, nil
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
@@ -80,9 +85,12 @@ func (s *Store) base(id image.ID) *base {
 	return b
 }
 
-// encode returns the delta of a chunk and gives the base back.
-func (b *base) encode(chunk []byte) ([]byte, error) {
+// encode returns the delta of a chunk and gives the base back. When the data of the base does not come for patience the base
+// cannot be used any more.
+func (b *base) encode(chunk []byte, patience time.Duration) ([]byte, error) {
 	defer b.users.Done()
+	silent := time.AfterFunc(patience, b.stop)
+	defer silent.Stop()
 	b.mu.Lock()
 	var e *delta.Encoder
 	if n := len(b.encoders); n > 0 {
@@ -109,6 +117,9 @@ func (s *Store) Run(ctx context.Context) error {
 			s.bases = map[image.ID]*base{}
 			s.mu.Unlock()
 			for _, b := range bases {
+				if b.stop != nil { // ends those who wait for data of the base
+					b.stop()
+				}
 				b.close()
 			}
 			return nil
@@ -157,12 +168,12 @@ func (s *Store) oldestBase(spare image.ID) *base {
 	return b
 }
 
-// drop forgets a base that cannot be read.
+// drop makes a base that cannot be read one to do without for a while.
 func (s *Store) drop(id image.ID, b *base) {
 	s.mu.Lock()
 	was := s.bases[id] == b
 	if was {
-		delete(s.bases, id)
+		s.bases[id] = &base{used: b.used, ready: b.ready, failed: s.o.Now()}
 	}
 	s.mu.Unlock()
 	if was {
@@ -178,6 +189,8 @@ func (b *base) close() {
 		_ = b.reader.Close()
 	}
 }
+
+var errNoSource = errors.New("no site sends the data of the base")
 
 // indexOf reads a base from its first to its last chunk.
 func (s *Store) indexOf(ctx context.Context, id image.ID) (*delta.Index, error) {
@@ -198,7 +211,9 @@ func (s *Store) indexOf(ctx context.Context, id image.ID) (*delta.Index, error) 
 		if d.IsZero() {
 			continue
 		}
-		chunk, err := s.o.Contents.ReadChunk(ctx, id, i, (*scratch)[:0:manifest.ChunkSize])
+		limited, cancel := context.WithTimeoutCause(ctx, s.o.Patience, errNoSource)
+		chunk, err := s.o.Contents.ReadChunk(limited, id, i, (*scratch)[:0:manifest.ChunkSize])
+		cancel()
 		if err != nil {
 			return nil, err
 		}

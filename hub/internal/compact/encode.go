@@ -42,7 +42,7 @@ func (s *Store) shortest(k group, chunk, dst []byte) ([]byte, error) {
 	var changed []byte
 	if b := s.base(k.base); b != nil {
 		var err error
-		if changed, err = b.encode(chunk); err != nil {
+		if changed, err = b.encode(chunk, s.o.Patience); err != nil {
 			s.o.Log.Warn("chunk not compared with its base", "content", string(k.content), "base", string(k.base), "error", err)
 			s.drop(k.base, b)
 			changed = nil

@@ -2,6 +2,7 @@ package compact
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -38,6 +39,9 @@ type Options struct {
 	Dir      string // emptied at the start; used by one process at a time
 	Limit    int64  // most bytes of frames
 	Encoders int    // chunks encoded at the same time; default 2
+	// Patience is how long a site waits for the index of its base, and the index for the next chunk of it, before chunks go out
+	// without the base; default 20 s. Its data may have to come from a site that is away.
+	Patience time.Duration
 	Contents Contents
 	Log      hclog.Logger
 	Registry prometheus.Registerer // may be nil
@@ -51,11 +55,13 @@ type Store struct {
 	encoders chan struct{}
 	build    chan image.ID // bases whose index is to be made
 
-	mu     sync.Mutex
-	groups map[group]*frames
-	used   int64
-	clock  int64 // rises with every use
-	bases  map[image.ID]*base
+	mu      sync.Mutex
+	groups  map[group]*frames
+	used    int64
+	entries int   // chunks whose form is known, those that do not get shorter included
+	most    int   // of these
+	clock   int64 // rises with every use
+	bases   map[image.ID]*base
 }
 
 // group names the frames of one content for the sites that have one base, which may be none.
@@ -75,6 +81,9 @@ type entry struct {
 	err  error
 }
 
+// maxEntries bounds the memory for what is known of chunks: those of 1 TiB.
+const maxEntries = 1 << 18
+
 // New returns a store with an empty directory. Errors are Unavailable (reason COMPACT_DISK).
 func New(o Options) (*Store, error) {
 	if o.Now == nil {
@@ -82,6 +91,9 @@ func New(o Options) (*Store, error) {
 	}
 	if o.Encoders == 0 {
 		o.Encoders = 2
+	}
+	if o.Patience == 0 {
+		o.Patience = 20 * time.Second
 	}
 	err := os.RemoveAll(o.Dir)
 	if err == nil {
@@ -92,7 +104,7 @@ func New(o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, m: newMetrics(), encoders: make(chan struct{}, o.Encoders), build: make(chan image.ID, maxBases),
-		groups: map[group]*frames{}, bases: map[image.ID]*base{},
+		groups: map[group]*frames{}, most: maxEntries, bases: map[image.ID]*base{},
 	}
 	s.m.register(o.Registry)
 	return s, nil
@@ -103,7 +115,8 @@ func diskFault(err error) error {
 }
 
 // Open returns the shorter frame of a chunk for a site that has the content base, which may be empty, and nil when there is
-// none. It waits for the chunk, for the index of the base and, when others encode, for its turn, until ctx ends. The caller closes the file.
+// none. It waits for the chunk, for some time for the index of the base and, when others encode, for its turn, until ctx ends.
+// The caller closes the file.
 func (s *Store) Open(ctx context.Context, content image.ID, index int, base image.ID) (*os.File, error) {
 	if base != "" {
 		usable, err := s.await(ctx, base)
@@ -115,15 +128,9 @@ func (s *Store) Open(ctx context.Context, content image.ID, index int, base imag
 		}
 	}
 	k := group{content, base}
-	e, mine := s.entry(k, index)
-	if mine {
-		e.size, e.err = s.encode(ctx, k, index)
-		s.settle(k, index, e)
-	}
-	select {
-	case <-e.done:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	e, err := s.made(ctx, k, index)
+	if err != nil {
+		return nil, err
 	}
 	if e.err != nil || e.size == 0 {
 		return nil, e.err
@@ -137,6 +144,26 @@ func (s *Store) Open(ctx context.Context, content image.ID, index int, base imag
 	}
 	s.m.served.Add(float64(e.size))
 	return f, nil
+}
+
+// made returns the entry of a chunk when it is known what its frame is.
+func (s *Store) made(ctx context.Context, k group, index int) (*entry, error) {
+	for {
+		e, mine := s.entry(k, index)
+		if mine {
+			e.size, e.err = s.encode(ctx, k, index)
+			s.settle(k, index, e)
+		}
+		select {
+		case <-e.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		left := errors.Is(e.err, context.Canceled) || errors.Is(e.err, context.DeadlineExceeded)
+		if mine || !left || ctx.Err() != nil {
+			return e, nil
+		} // else whoever made it went away
+	}
 }
 
 // entry returns the entry of a chunk, and whether the caller has to make its frame.
@@ -172,8 +199,35 @@ func (s *Store) settle(k group, index int, e *entry) {
 	}
 	g.bytes += e.size
 	s.used += e.size
+	s.entries++
+	for s.over() && s.evict(k) {
+	}
+	s.thin(k, index)
 	s.m.bytes.Set(float64(s.used))
-	for s.used > s.o.Limit && s.evict(k) {
+}
+
+// over reports whether something has to go. Lock held.
+func (s *Store) over() bool { return s.used > s.o.Limit || s.entries > s.most }
+
+// thin removes frames of a group that alone takes too much, those that the map names first, but not the one just made.
+func (s *Store) thin(k group, spare int) {
+	g := s.groups[k]
+	for index, e := range g.chunks {
+		if !s.over() {
+			return
+		}
+		if index == spare || !e.known() {
+			continue
+		}
+		if e.size > 0 {
+			if err := os.Remove(s.path(k, index)); err != nil {
+				s.o.Log.Warn("cannot remove compact frame", "content", string(k.content), "chunk", index, "error", err)
+			}
+		}
+		delete(g.chunks, index)
+		g.bytes -= e.size
+		s.used -= e.size
+		s.entries--
 	}
 }
 
@@ -192,7 +246,7 @@ func (s *Store) evict(spare group) bool {
 	}
 	delete(s.groups, oldest)
 	s.used -= found.bytes
-	s.m.bytes.Set(float64(s.used))
+	s.entries -= len(found.chunks)
 	if err := os.RemoveAll(s.dir(oldest)); err != nil {
 		s.o.Log.Warn("cannot remove compact frames", "content", string(oldest.content), "error", err)
 	}
@@ -201,13 +255,20 @@ func (s *Store) evict(spare group) bool {
 
 func (g *frames) idle() bool {
 	for _, e := range g.chunks {
-		select {
-		case <-e.done:
-		default:
+		if !e.known() {
 			return false
 		}
 	}
 	return true
+}
+
+func (e *entry) known() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Store) dir(k group) string {
