@@ -48,8 +48,20 @@ type Site struct {
 	LastRefusal string `protobuf:"bytes,10,opt,name=last_refusal,json=lastRefusal,proto3" json:"last_refusal,omitempty"`
 	// When the hub last refused a connection. Output only.
 	LastRefusalTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_refusal_time,json=lastRefusalTime,proto3" json:"last_refusal_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How fast image data may move between the hub and the site; absent for no limit. Output only, see SetSiteLimits.
+	Limits *SiteLimits `protobuf:"bytes,12,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Since when the site is paused; absent when it is not. Output only.
+	PauseTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=pause_time,json=pauseTime,proto3" json:"pause_time,omitempty"`
+	// The limit in force now in bytes per second: the lower one of the site's and the hub's. Absent for none; 0 means that
+	// nothing moves. Output only.
+	LimitBytesPerSecond *int64 `protobuf:"varint,14,opt,name=limit_bytes_per_second,json=limitBytesPerSecond,proto3,oneof" json:"limit_bytes_per_second,omitempty"`
+	// When the limit in force changes next by a time window; absent when it does not. Output only.
+	LimitChangeTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=limit_change_time,json=limitChangeTime,proto3" json:"limit_change_time,omitempty"`
+	// Image data that moved between the hub and the site over the network lately, in bytes per second as sent, both ways
+	// together. Output only.
+	BytesPerSecond int64 `protobuf:"varint,16,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Site) Reset() {
@@ -159,6 +171,99 @@ func (x *Site) GetLastRefusalTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Site) GetLimits() *SiteLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Site) GetPauseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PauseTime
+	}
+	return nil
+}
+
+func (x *Site) GetLimitBytesPerSecond() int64 {
+	if x != nil && x.LimitBytesPerSecond != nil {
+		return *x.LimitBytesPerSecond
+	}
+	return 0
+}
+
+func (x *Site) GetLimitChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LimitChangeTime
+	}
+	return nil
+}
+
+func (x *Site) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+// SiteLimits say how fast image data may move between the hub and a site, both ways together.
+type SiteLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes per second outside of all windows: absent for no limit, 0 for nothing, else 65536 or more.
+	BytesPerSecond *int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
+	// Time windows, at most 32, of which the first that fits decides: "DAYS HH:MM-HH:MM [ZONE]=RATE", such as
+	// "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s". DAYS are days or ranges of them, joined by commas, or "daily"; a window
+	// that ends at or before its start ends on the next day; ZONE is a name of the IANA database, UTC by default; RATE is a
+	// number with a unit, "unlimited" or "0".
+	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SiteLimits) Reset() {
+	*x = SiteLimits{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SiteLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SiteLimits) ProtoMessage() {}
+
+func (x *SiteLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SiteLimits.ProtoReflect.Descriptor instead.
+func (*SiteLimits) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SiteLimits) GetBytesPerSecond() int64 {
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *SiteLimits) GetWindows() []string {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 // CreateSiteRequest is the request of CreateSite.
 type CreateSiteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -170,7 +275,7 @@ type CreateSiteRequest struct {
 
 func (x *CreateSiteRequest) Reset() {
 	*x = CreateSiteRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -182,7 +287,7 @@ func (x *CreateSiteRequest) String() string {
 func (*CreateSiteRequest) ProtoMessage() {}
 
 func (x *CreateSiteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -195,7 +300,7 @@ func (x *CreateSiteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSiteRequest.ProtoReflect.Descriptor instead.
 func (*CreateSiteRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{1}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateSiteRequest) GetSite() *Site {
@@ -220,7 +325,7 @@ type CreateSiteResponse struct {
 
 func (x *CreateSiteResponse) Reset() {
 	*x = CreateSiteResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[2]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +337,7 @@ func (x *CreateSiteResponse) String() string {
 func (*CreateSiteResponse) ProtoMessage() {}
 
 func (x *CreateSiteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[2]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +350,7 @@ func (x *CreateSiteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSiteResponse.ProtoReflect.Descriptor instead.
 func (*CreateSiteResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{2}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateSiteResponse) GetSite() *Site {
@@ -280,7 +385,7 @@ type GetSiteRequest struct {
 
 func (x *GetSiteRequest) Reset() {
 	*x = GetSiteRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[3]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +397,7 @@ func (x *GetSiteRequest) String() string {
 func (*GetSiteRequest) ProtoMessage() {}
 
 func (x *GetSiteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[3]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +410,7 @@ func (x *GetSiteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSiteRequest.ProtoReflect.Descriptor instead.
 func (*GetSiteRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{3}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetSiteRequest) GetId() string {
@@ -326,7 +431,7 @@ type GetSiteResponse struct {
 
 func (x *GetSiteResponse) Reset() {
 	*x = GetSiteResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[4]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +443,7 @@ func (x *GetSiteResponse) String() string {
 func (*GetSiteResponse) ProtoMessage() {}
 
 func (x *GetSiteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[4]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +456,7 @@ func (x *GetSiteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSiteResponse.ProtoReflect.Descriptor instead.
 func (*GetSiteResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{4}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetSiteResponse) GetSite() *Site {
@@ -374,7 +479,7 @@ type ListSitesRequest struct {
 
 func (x *ListSitesRequest) Reset() {
 	*x = ListSitesRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[5]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +491,7 @@ func (x *ListSitesRequest) String() string {
 func (*ListSitesRequest) ProtoMessage() {}
 
 func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[5]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +504,7 @@ func (x *ListSitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesRequest.ProtoReflect.Descriptor instead.
 func (*ListSitesRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{5}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListSitesRequest) GetPageSize() int32 {
@@ -429,7 +534,7 @@ type ListSitesResponse struct {
 
 func (x *ListSitesResponse) Reset() {
 	*x = ListSitesResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[6]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +546,7 @@ func (x *ListSitesResponse) String() string {
 func (*ListSitesResponse) ProtoMessage() {}
 
 func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[6]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +559,7 @@ func (x *ListSitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSitesResponse.ProtoReflect.Descriptor instead.
 func (*ListSitesResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{6}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListSitesResponse) GetSites() []*Site {
@@ -484,7 +589,7 @@ type UpdateSiteRequest struct {
 
 func (x *UpdateSiteRequest) Reset() {
 	*x = UpdateSiteRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[7]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +601,7 @@ func (x *UpdateSiteRequest) String() string {
 func (*UpdateSiteRequest) ProtoMessage() {}
 
 func (x *UpdateSiteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[7]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +614,7 @@ func (x *UpdateSiteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSiteRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSiteRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{7}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateSiteRequest) GetSite() *Site {
@@ -537,7 +642,7 @@ type UpdateSiteResponse struct {
 
 func (x *UpdateSiteResponse) Reset() {
 	*x = UpdateSiteResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[8]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +654,7 @@ func (x *UpdateSiteResponse) String() string {
 func (*UpdateSiteResponse) ProtoMessage() {}
 
 func (x *UpdateSiteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[8]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,10 +667,304 @@ func (x *UpdateSiteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSiteResponse.ProtoReflect.Descriptor instead.
 func (*UpdateSiteResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{8}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateSiteResponse) GetSite() *Site {
+	if x != nil {
+		return x.Site
+	}
+	return nil
+}
+
+// SetSiteLimitsRequest is the request of SetSiteLimits.
+type SetSiteLimitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Site id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The limits; absent for none.
+	Limits *SiteLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Fields of limits to change: bytes_per_second, windows. Empty means both.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSiteLimitsRequest) Reset() {
+	*x = SetSiteLimitsRequest{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSiteLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSiteLimitsRequest) ProtoMessage() {}
+
+func (x *SetSiteLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSiteLimitsRequest.ProtoReflect.Descriptor instead.
+func (*SetSiteLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetSiteLimitsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetSiteLimitsRequest) GetLimits() *SiteLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *SetSiteLimitsRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// SetSiteLimitsResponse is the answer of SetSiteLimits.
+type SetSiteLimitsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The site after the change.
+	Site          *Site `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSiteLimitsResponse) Reset() {
+	*x = SetSiteLimitsResponse{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSiteLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSiteLimitsResponse) ProtoMessage() {}
+
+func (x *SetSiteLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSiteLimitsResponse.ProtoReflect.Descriptor instead.
+func (*SetSiteLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetSiteLimitsResponse) GetSite() *Site {
+	if x != nil {
+		return x.Site
+	}
+	return nil
+}
+
+// PauseSiteRequest is the request of PauseSite.
+type PauseSiteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Site id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseSiteRequest) Reset() {
+	*x = PauseSiteRequest{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseSiteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseSiteRequest) ProtoMessage() {}
+
+func (x *PauseSiteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseSiteRequest.ProtoReflect.Descriptor instead.
+func (*PauseSiteRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PauseSiteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// PauseSiteResponse is the answer of PauseSite.
+type PauseSiteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The site after the change.
+	Site          *Site `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseSiteResponse) Reset() {
+	*x = PauseSiteResponse{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseSiteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseSiteResponse) ProtoMessage() {}
+
+func (x *PauseSiteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseSiteResponse.ProtoReflect.Descriptor instead.
+func (*PauseSiteResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PauseSiteResponse) GetSite() *Site {
+	if x != nil {
+		return x.Site
+	}
+	return nil
+}
+
+// ResumeSiteRequest is the request of ResumeSite.
+type ResumeSiteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Site id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSiteRequest) Reset() {
+	*x = ResumeSiteRequest{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSiteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSiteRequest) ProtoMessage() {}
+
+func (x *ResumeSiteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSiteRequest.ProtoReflect.Descriptor instead.
+func (*ResumeSiteRequest) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ResumeSiteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ResumeSiteResponse is the answer of ResumeSite.
+type ResumeSiteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The site after the change.
+	Site          *Site `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSiteResponse) Reset() {
+	*x = ResumeSiteResponse{}
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSiteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSiteResponse) ProtoMessage() {}
+
+func (x *ResumeSiteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSiteResponse.ProtoReflect.Descriptor instead.
+func (*ResumeSiteResponse) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ResumeSiteResponse) GetSite() *Site {
 	if x != nil {
 		return x.Site
 	}
@@ -588,7 +987,7 @@ type DeleteSiteRequest struct {
 
 func (x *DeleteSiteRequest) Reset() {
 	*x = DeleteSiteRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[9]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +999,7 @@ func (x *DeleteSiteRequest) String() string {
 func (*DeleteSiteRequest) ProtoMessage() {}
 
 func (x *DeleteSiteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[9]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +1012,7 @@ func (x *DeleteSiteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSiteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSiteRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{9}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteSiteRequest) GetId() string {
@@ -648,7 +1047,7 @@ type DeleteSiteResponse struct {
 
 func (x *DeleteSiteResponse) Reset() {
 	*x = DeleteSiteResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[10]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +1059,7 @@ func (x *DeleteSiteResponse) String() string {
 func (*DeleteSiteResponse) ProtoMessage() {}
 
 func (x *DeleteSiteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[10]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +1072,7 @@ func (x *DeleteSiteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSiteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSiteResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{10}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteSiteResponse) GetDroppedCopies() int32 {
@@ -694,7 +1093,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[11]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +1105,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[11]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +1118,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{11}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateJoinTokenRequest) GetSiteId() string {
@@ -742,7 +1141,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[12]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1153,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[12]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +1166,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{12}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinToken() string {
@@ -795,7 +1194,7 @@ type RevokeCertificatesRequest struct {
 
 func (x *RevokeCertificatesRequest) Reset() {
 	*x = RevokeCertificatesRequest{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[13]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1206,7 @@ func (x *RevokeCertificatesRequest) String() string {
 func (*RevokeCertificatesRequest) ProtoMessage() {}
 
 func (x *RevokeCertificatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[13]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1219,7 @@ func (x *RevokeCertificatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificatesRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCertificatesRequest) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{13}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeCertificatesRequest) GetSiteId() string {
@@ -841,7 +1240,7 @@ type RevokeCertificatesResponse struct {
 
 func (x *RevokeCertificatesResponse) Reset() {
 	*x = RevokeCertificatesResponse{}
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[14]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1252,7 @@ func (x *RevokeCertificatesResponse) String() string {
 func (*RevokeCertificatesResponse) ProtoMessage() {}
 
 func (x *RevokeCertificatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[14]
+	mi := &file_atoll_hub_v1_site_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1265,7 @@ func (x *RevokeCertificatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificatesResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCertificatesResponse) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{14}
+	return file_atoll_hub_v1_site_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeCertificatesResponse) GetRevoked() int32 {
@@ -880,7 +1279,7 @@ var File_atoll_hub_v1_site_service_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fatoll/hub/v1/site_service.proto\x12\fatoll.hub.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x03\n" +
+	"\x1fatoll/hub/v1/site_service.proto\x12\fatoll.hub.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x06\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -894,7 +1293,19 @@ const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\x17certificate_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x15certificateExpireTime\x12!\n" +
 	"\flast_refusal\x18\n" +
 	" \x01(\tR\vlastRefusal\x12F\n" +
-	"\x11last_refusal_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0flastRefusalTime\";\n" +
+	"\x11last_refusal_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0flastRefusalTime\x120\n" +
+	"\x06limits\x18\f \x01(\v2\x18.atoll.hub.v1.SiteLimitsR\x06limits\x129\n" +
+	"\n" +
+	"pause_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\x128\n" +
+	"\x16limit_bytes_per_second\x18\x0e \x01(\x03H\x00R\x13limitBytesPerSecond\x88\x01\x01\x12F\n" +
+	"\x11limit_change_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0flimitChangeTime\x12(\n" +
+	"\x10bytes_per_second\x18\x10 \x01(\x03R\x0ebytesPerSecondB\x19\n" +
+	"\x17_limit_bytes_per_second\"j\n" +
+	"\n" +
+	"SiteLimits\x12-\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
+	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
+	"\x11_bytes_per_second\";\n" +
 	"\x11CreateSiteRequest\x12&\n" +
 	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"\xac\x01\n" +
 	"\x12CreateSiteResponse\x12&\n" +
@@ -918,6 +1329,21 @@ const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"<\n" +
 	"\x12UpdateSiteResponse\x12&\n" +
+	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"\x95\x01\n" +
+	"\x14SetSiteLimitsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
+	"\x06limits\x18\x02 \x01(\v2\x18.atoll.hub.v1.SiteLimitsR\x06limits\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"?\n" +
+	"\x15SetSiteLimitsResponse\x12&\n" +
+	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"\"\n" +
+	"\x10PauseSiteRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\";\n" +
+	"\x11PauseSiteResponse\x12&\n" +
+	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"#\n" +
+	"\x11ResumeSiteRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"<\n" +
+	"\x12ResumeSiteResponse\x12&\n" +
 	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"e\n" +
 	"\x11DeleteSiteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -934,14 +1360,18 @@ const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\x19RevokeCertificatesRequest\x12\x17\n" +
 	"\asite_id\x18\x01 \x01(\tR\x06siteId\"6\n" +
 	"\x1aRevokeCertificatesResponse\x12\x18\n" +
-	"\arevoked\x18\x01 \x01(\x05R\arevoked2\xdf\x04\n" +
+	"\arevoked\x18\x01 \x01(\x05R\arevoked2\xd8\x06\n" +
 	"\vSiteService\x12O\n" +
 	"\n" +
 	"CreateSite\x12\x1f.atoll.hub.v1.CreateSiteRequest\x1a .atoll.hub.v1.CreateSiteResponse\x12F\n" +
 	"\aGetSite\x12\x1c.atoll.hub.v1.GetSiteRequest\x1a\x1d.atoll.hub.v1.GetSiteResponse\x12L\n" +
 	"\tListSites\x12\x1e.atoll.hub.v1.ListSitesRequest\x1a\x1f.atoll.hub.v1.ListSitesResponse\x12O\n" +
 	"\n" +
-	"UpdateSite\x12\x1f.atoll.hub.v1.UpdateSiteRequest\x1a .atoll.hub.v1.UpdateSiteResponse\x12O\n" +
+	"UpdateSite\x12\x1f.atoll.hub.v1.UpdateSiteRequest\x1a .atoll.hub.v1.UpdateSiteResponse\x12X\n" +
+	"\rSetSiteLimits\x12\".atoll.hub.v1.SetSiteLimitsRequest\x1a#.atoll.hub.v1.SetSiteLimitsResponse\x12L\n" +
+	"\tPauseSite\x12\x1e.atoll.hub.v1.PauseSiteRequest\x1a\x1f.atoll.hub.v1.PauseSiteResponse\x12O\n" +
+	"\n" +
+	"ResumeSite\x12\x1f.atoll.hub.v1.ResumeSiteRequest\x1a .atoll.hub.v1.ResumeSiteResponse\x12O\n" +
 	"\n" +
 	"DeleteSite\x12\x1f.atoll.hub.v1.DeleteSiteRequest\x1a .atoll.hub.v1.DeleteSiteResponse\x12^\n" +
 	"\x0fCreateJoinToken\x12$.atoll.hub.v1.CreateJoinTokenRequest\x1a%.atoll.hub.v1.CreateJoinTokenResponse\x12g\n" +
@@ -960,59 +1390,80 @@ func file_atoll_hub_v1_site_service_proto_rawDescGZIP() []byte {
 	return file_atoll_hub_v1_site_service_proto_rawDescData
 }
 
-var file_atoll_hub_v1_site_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_atoll_hub_v1_site_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_atoll_hub_v1_site_service_proto_goTypes = []any{
 	(*Site)(nil),                       // 0: atoll.hub.v1.Site
-	(*CreateSiteRequest)(nil),          // 1: atoll.hub.v1.CreateSiteRequest
-	(*CreateSiteResponse)(nil),         // 2: atoll.hub.v1.CreateSiteResponse
-	(*GetSiteRequest)(nil),             // 3: atoll.hub.v1.GetSiteRequest
-	(*GetSiteResponse)(nil),            // 4: atoll.hub.v1.GetSiteResponse
-	(*ListSitesRequest)(nil),           // 5: atoll.hub.v1.ListSitesRequest
-	(*ListSitesResponse)(nil),          // 6: atoll.hub.v1.ListSitesResponse
-	(*UpdateSiteRequest)(nil),          // 7: atoll.hub.v1.UpdateSiteRequest
-	(*UpdateSiteResponse)(nil),         // 8: atoll.hub.v1.UpdateSiteResponse
-	(*DeleteSiteRequest)(nil),          // 9: atoll.hub.v1.DeleteSiteRequest
-	(*DeleteSiteResponse)(nil),         // 10: atoll.hub.v1.DeleteSiteResponse
-	(*CreateJoinTokenRequest)(nil),     // 11: atoll.hub.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil),    // 12: atoll.hub.v1.CreateJoinTokenResponse
-	(*RevokeCertificatesRequest)(nil),  // 13: atoll.hub.v1.RevokeCertificatesRequest
-	(*RevokeCertificatesResponse)(nil), // 14: atoll.hub.v1.RevokeCertificatesResponse
-	(*timestamppb.Timestamp)(nil),      // 15: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 16: google.protobuf.FieldMask
+	(*SiteLimits)(nil),                 // 1: atoll.hub.v1.SiteLimits
+	(*CreateSiteRequest)(nil),          // 2: atoll.hub.v1.CreateSiteRequest
+	(*CreateSiteResponse)(nil),         // 3: atoll.hub.v1.CreateSiteResponse
+	(*GetSiteRequest)(nil),             // 4: atoll.hub.v1.GetSiteRequest
+	(*GetSiteResponse)(nil),            // 5: atoll.hub.v1.GetSiteResponse
+	(*ListSitesRequest)(nil),           // 6: atoll.hub.v1.ListSitesRequest
+	(*ListSitesResponse)(nil),          // 7: atoll.hub.v1.ListSitesResponse
+	(*UpdateSiteRequest)(nil),          // 8: atoll.hub.v1.UpdateSiteRequest
+	(*UpdateSiteResponse)(nil),         // 9: atoll.hub.v1.UpdateSiteResponse
+	(*SetSiteLimitsRequest)(nil),       // 10: atoll.hub.v1.SetSiteLimitsRequest
+	(*SetSiteLimitsResponse)(nil),      // 11: atoll.hub.v1.SetSiteLimitsResponse
+	(*PauseSiteRequest)(nil),           // 12: atoll.hub.v1.PauseSiteRequest
+	(*PauseSiteResponse)(nil),          // 13: atoll.hub.v1.PauseSiteResponse
+	(*ResumeSiteRequest)(nil),          // 14: atoll.hub.v1.ResumeSiteRequest
+	(*ResumeSiteResponse)(nil),         // 15: atoll.hub.v1.ResumeSiteResponse
+	(*DeleteSiteRequest)(nil),          // 16: atoll.hub.v1.DeleteSiteRequest
+	(*DeleteSiteResponse)(nil),         // 17: atoll.hub.v1.DeleteSiteResponse
+	(*CreateJoinTokenRequest)(nil),     // 18: atoll.hub.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),    // 19: atoll.hub.v1.CreateJoinTokenResponse
+	(*RevokeCertificatesRequest)(nil),  // 20: atoll.hub.v1.RevokeCertificatesRequest
+	(*RevokeCertificatesResponse)(nil), // 21: atoll.hub.v1.RevokeCertificatesResponse
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
 }
 var file_atoll_hub_v1_site_service_proto_depIdxs = []int32{
-	15, // 0: atoll.hub.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	15, // 1: atoll.hub.v1.Site.connection_time:type_name -> google.protobuf.Timestamp
-	15, // 2: atoll.hub.v1.Site.certificate_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 3: atoll.hub.v1.Site.last_refusal_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: atoll.hub.v1.CreateSiteRequest.site:type_name -> atoll.hub.v1.Site
-	0,  // 5: atoll.hub.v1.CreateSiteResponse.site:type_name -> atoll.hub.v1.Site
-	15, // 6: atoll.hub.v1.CreateSiteResponse.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: atoll.hub.v1.GetSiteResponse.site:type_name -> atoll.hub.v1.Site
-	0,  // 8: atoll.hub.v1.ListSitesResponse.sites:type_name -> atoll.hub.v1.Site
-	0,  // 9: atoll.hub.v1.UpdateSiteRequest.site:type_name -> atoll.hub.v1.Site
-	16, // 10: atoll.hub.v1.UpdateSiteRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 11: atoll.hub.v1.UpdateSiteResponse.site:type_name -> atoll.hub.v1.Site
-	15, // 12: atoll.hub.v1.CreateJoinTokenResponse.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: atoll.hub.v1.SiteService.CreateSite:input_type -> atoll.hub.v1.CreateSiteRequest
-	3,  // 14: atoll.hub.v1.SiteService.GetSite:input_type -> atoll.hub.v1.GetSiteRequest
-	5,  // 15: atoll.hub.v1.SiteService.ListSites:input_type -> atoll.hub.v1.ListSitesRequest
-	7,  // 16: atoll.hub.v1.SiteService.UpdateSite:input_type -> atoll.hub.v1.UpdateSiteRequest
-	9,  // 17: atoll.hub.v1.SiteService.DeleteSite:input_type -> atoll.hub.v1.DeleteSiteRequest
-	11, // 18: atoll.hub.v1.SiteService.CreateJoinToken:input_type -> atoll.hub.v1.CreateJoinTokenRequest
-	13, // 19: atoll.hub.v1.SiteService.RevokeCertificates:input_type -> atoll.hub.v1.RevokeCertificatesRequest
-	2,  // 20: atoll.hub.v1.SiteService.CreateSite:output_type -> atoll.hub.v1.CreateSiteResponse
-	4,  // 21: atoll.hub.v1.SiteService.GetSite:output_type -> atoll.hub.v1.GetSiteResponse
-	6,  // 22: atoll.hub.v1.SiteService.ListSites:output_type -> atoll.hub.v1.ListSitesResponse
-	8,  // 23: atoll.hub.v1.SiteService.UpdateSite:output_type -> atoll.hub.v1.UpdateSiteResponse
-	10, // 24: atoll.hub.v1.SiteService.DeleteSite:output_type -> atoll.hub.v1.DeleteSiteResponse
-	12, // 25: atoll.hub.v1.SiteService.CreateJoinToken:output_type -> atoll.hub.v1.CreateJoinTokenResponse
-	14, // 26: atoll.hub.v1.SiteService.RevokeCertificates:output_type -> atoll.hub.v1.RevokeCertificatesResponse
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	22, // 0: atoll.hub.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	22, // 1: atoll.hub.v1.Site.connection_time:type_name -> google.protobuf.Timestamp
+	22, // 2: atoll.hub.v1.Site.certificate_expire_time:type_name -> google.protobuf.Timestamp
+	22, // 3: atoll.hub.v1.Site.last_refusal_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: atoll.hub.v1.Site.limits:type_name -> atoll.hub.v1.SiteLimits
+	22, // 5: atoll.hub.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	22, // 6: atoll.hub.v1.Site.limit_change_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: atoll.hub.v1.CreateSiteRequest.site:type_name -> atoll.hub.v1.Site
+	0,  // 8: atoll.hub.v1.CreateSiteResponse.site:type_name -> atoll.hub.v1.Site
+	22, // 9: atoll.hub.v1.CreateSiteResponse.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 10: atoll.hub.v1.GetSiteResponse.site:type_name -> atoll.hub.v1.Site
+	0,  // 11: atoll.hub.v1.ListSitesResponse.sites:type_name -> atoll.hub.v1.Site
+	0,  // 12: atoll.hub.v1.UpdateSiteRequest.site:type_name -> atoll.hub.v1.Site
+	23, // 13: atoll.hub.v1.UpdateSiteRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 14: atoll.hub.v1.UpdateSiteResponse.site:type_name -> atoll.hub.v1.Site
+	1,  // 15: atoll.hub.v1.SetSiteLimitsRequest.limits:type_name -> atoll.hub.v1.SiteLimits
+	23, // 16: atoll.hub.v1.SetSiteLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 17: atoll.hub.v1.SetSiteLimitsResponse.site:type_name -> atoll.hub.v1.Site
+	0,  // 18: atoll.hub.v1.PauseSiteResponse.site:type_name -> atoll.hub.v1.Site
+	0,  // 19: atoll.hub.v1.ResumeSiteResponse.site:type_name -> atoll.hub.v1.Site
+	22, // 20: atoll.hub.v1.CreateJoinTokenResponse.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 21: atoll.hub.v1.SiteService.CreateSite:input_type -> atoll.hub.v1.CreateSiteRequest
+	4,  // 22: atoll.hub.v1.SiteService.GetSite:input_type -> atoll.hub.v1.GetSiteRequest
+	6,  // 23: atoll.hub.v1.SiteService.ListSites:input_type -> atoll.hub.v1.ListSitesRequest
+	8,  // 24: atoll.hub.v1.SiteService.UpdateSite:input_type -> atoll.hub.v1.UpdateSiteRequest
+	10, // 25: atoll.hub.v1.SiteService.SetSiteLimits:input_type -> atoll.hub.v1.SetSiteLimitsRequest
+	12, // 26: atoll.hub.v1.SiteService.PauseSite:input_type -> atoll.hub.v1.PauseSiteRequest
+	14, // 27: atoll.hub.v1.SiteService.ResumeSite:input_type -> atoll.hub.v1.ResumeSiteRequest
+	16, // 28: atoll.hub.v1.SiteService.DeleteSite:input_type -> atoll.hub.v1.DeleteSiteRequest
+	18, // 29: atoll.hub.v1.SiteService.CreateJoinToken:input_type -> atoll.hub.v1.CreateJoinTokenRequest
+	20, // 30: atoll.hub.v1.SiteService.RevokeCertificates:input_type -> atoll.hub.v1.RevokeCertificatesRequest
+	3,  // 31: atoll.hub.v1.SiteService.CreateSite:output_type -> atoll.hub.v1.CreateSiteResponse
+	5,  // 32: atoll.hub.v1.SiteService.GetSite:output_type -> atoll.hub.v1.GetSiteResponse
+	7,  // 33: atoll.hub.v1.SiteService.ListSites:output_type -> atoll.hub.v1.ListSitesResponse
+	9,  // 34: atoll.hub.v1.SiteService.UpdateSite:output_type -> atoll.hub.v1.UpdateSiteResponse
+	11, // 35: atoll.hub.v1.SiteService.SetSiteLimits:output_type -> atoll.hub.v1.SetSiteLimitsResponse
+	13, // 36: atoll.hub.v1.SiteService.PauseSite:output_type -> atoll.hub.v1.PauseSiteResponse
+	15, // 37: atoll.hub.v1.SiteService.ResumeSite:output_type -> atoll.hub.v1.ResumeSiteResponse
+	17, // 38: atoll.hub.v1.SiteService.DeleteSite:output_type -> atoll.hub.v1.DeleteSiteResponse
+	19, // 39: atoll.hub.v1.SiteService.CreateJoinToken:output_type -> atoll.hub.v1.CreateJoinTokenResponse
+	21, // 40: atoll.hub.v1.SiteService.RevokeCertificates:output_type -> atoll.hub.v1.RevokeCertificatesResponse
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_site_service_proto_init() }
@@ -1020,13 +1471,15 @@ func file_atoll_hub_v1_site_service_proto_init() {
 	if File_atoll_hub_v1_site_service_proto != nil {
 		return
 	}
+	file_atoll_hub_v1_site_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_atoll_hub_v1_site_service_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_site_service_proto_rawDesc), len(file_atoll_hub_v1_site_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,9 @@ const (
 	SiteService_GetSite_FullMethodName            = "/atoll.hub.v1.SiteService/GetSite"
 	SiteService_ListSites_FullMethodName          = "/atoll.hub.v1.SiteService/ListSites"
 	SiteService_UpdateSite_FullMethodName         = "/atoll.hub.v1.SiteService/UpdateSite"
+	SiteService_SetSiteLimits_FullMethodName      = "/atoll.hub.v1.SiteService/SetSiteLimits"
+	SiteService_PauseSite_FullMethodName          = "/atoll.hub.v1.SiteService/PauseSite"
+	SiteService_ResumeSite_FullMethodName         = "/atoll.hub.v1.SiteService/ResumeSite"
 	SiteService_DeleteSite_FullMethodName         = "/atoll.hub.v1.SiteService/DeleteSite"
 	SiteService_CreateJoinToken_FullMethodName    = "/atoll.hub.v1.SiteService/CreateJoinToken"
 	SiteService_RevokeCertificates_FullMethodName = "/atoll.hub.v1.SiteService/RevokeCertificates"
@@ -42,6 +45,13 @@ type SiteServiceClient interface {
 	ListSites(ctx context.Context, in *ListSitesRequest, opts ...grpc.CallOption) (*ListSitesResponse, error)
 	// UpdateSite changes the description.
 	UpdateSite(ctx context.Context, in *UpdateSiteRequest, opts ...grpc.CallOption) (*UpdateSiteResponse, error)
+	// SetSiteLimits changes how fast image data may move between the hub and a site. It acts within a second on what runs.
+	SetSiteLimits(ctx context.Context, in *SetSiteLimitsRequest, opts ...grpc.CallOption) (*SetSiteLimitsResponse, error)
+	// PauseSite stops all image data to and from a site. Copies under way wait with SITE_PAUSED and keep what they have;
+	// published copies, deletes and verifications are not affected. Pausing a paused site changes nothing.
+	PauseSite(ctx context.Context, in *PauseSiteRequest, opts ...grpc.CallOption) (*PauseSiteResponse, error)
+	// ResumeSite lets a paused site go on. Resuming one that is not paused changes nothing.
+	ResumeSite(ctx context.Context, in *ResumeSiteRequest, opts ...grpc.CallOption) (*ResumeSiteResponse, error)
 	// DeleteSite removes a site and revokes its certificates. Refused with SITE_IN_USE while its stores hold copies, unless
 	// forced.
 	DeleteSite(ctx context.Context, in *DeleteSiteRequest, opts ...grpc.CallOption) (*DeleteSiteResponse, error)
@@ -99,6 +109,36 @@ func (c *siteServiceClient) UpdateSite(ctx context.Context, in *UpdateSiteReques
 	return out, nil
 }
 
+func (c *siteServiceClient) SetSiteLimits(ctx context.Context, in *SetSiteLimitsRequest, opts ...grpc.CallOption) (*SetSiteLimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetSiteLimitsResponse)
+	err := c.cc.Invoke(ctx, SiteService_SetSiteLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *siteServiceClient) PauseSite(ctx context.Context, in *PauseSiteRequest, opts ...grpc.CallOption) (*PauseSiteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseSiteResponse)
+	err := c.cc.Invoke(ctx, SiteService_PauseSite_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *siteServiceClient) ResumeSite(ctx context.Context, in *ResumeSiteRequest, opts ...grpc.CallOption) (*ResumeSiteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeSiteResponse)
+	err := c.cc.Invoke(ctx, SiteService_ResumeSite_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *siteServiceClient) DeleteSite(ctx context.Context, in *DeleteSiteRequest, opts ...grpc.CallOption) (*DeleteSiteResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteSiteResponse)
@@ -143,6 +183,13 @@ type SiteServiceServer interface {
 	ListSites(context.Context, *ListSitesRequest) (*ListSitesResponse, error)
 	// UpdateSite changes the description.
 	UpdateSite(context.Context, *UpdateSiteRequest) (*UpdateSiteResponse, error)
+	// SetSiteLimits changes how fast image data may move between the hub and a site. It acts within a second on what runs.
+	SetSiteLimits(context.Context, *SetSiteLimitsRequest) (*SetSiteLimitsResponse, error)
+	// PauseSite stops all image data to and from a site. Copies under way wait with SITE_PAUSED and keep what they have;
+	// published copies, deletes and verifications are not affected. Pausing a paused site changes nothing.
+	PauseSite(context.Context, *PauseSiteRequest) (*PauseSiteResponse, error)
+	// ResumeSite lets a paused site go on. Resuming one that is not paused changes nothing.
+	ResumeSite(context.Context, *ResumeSiteRequest) (*ResumeSiteResponse, error)
 	// DeleteSite removes a site and revokes its certificates. Refused with SITE_IN_USE while its stores hold copies, unless
 	// forced.
 	DeleteSite(context.Context, *DeleteSiteRequest) (*DeleteSiteResponse, error)
@@ -171,6 +218,15 @@ func (UnimplementedSiteServiceServer) ListSites(context.Context, *ListSitesReque
 }
 func (UnimplementedSiteServiceServer) UpdateSite(context.Context, *UpdateSiteRequest) (*UpdateSiteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateSite not implemented")
+}
+func (UnimplementedSiteServiceServer) SetSiteLimits(context.Context, *SetSiteLimitsRequest) (*SetSiteLimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSiteLimits not implemented")
+}
+func (UnimplementedSiteServiceServer) PauseSite(context.Context, *PauseSiteRequest) (*PauseSiteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseSite not implemented")
+}
+func (UnimplementedSiteServiceServer) ResumeSite(context.Context, *ResumeSiteRequest) (*ResumeSiteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeSite not implemented")
 }
 func (UnimplementedSiteServiceServer) DeleteSite(context.Context, *DeleteSiteRequest) (*DeleteSiteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteSite not implemented")
@@ -274,6 +330,60 @@ func _SiteService_UpdateSite_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SiteService_SetSiteLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetSiteLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiteServiceServer).SetSiteLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SiteService_SetSiteLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiteServiceServer).SetSiteLimits(ctx, req.(*SetSiteLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SiteService_PauseSite_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseSiteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiteServiceServer).PauseSite(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SiteService_PauseSite_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiteServiceServer).PauseSite(ctx, req.(*PauseSiteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SiteService_ResumeSite_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeSiteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SiteServiceServer).ResumeSite(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SiteService_ResumeSite_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SiteServiceServer).ResumeSite(ctx, req.(*ResumeSiteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SiteService_DeleteSite_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteSiteRequest)
 	if err := dec(in); err != nil {
@@ -350,6 +460,18 @@ var SiteService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateSite",
 			Handler:    _SiteService_UpdateSite_Handler,
+		},
+		{
+			MethodName: "SetSiteLimits",
+			Handler:    _SiteService_SetSiteLimits_Handler,
+		},
+		{
+			MethodName: "PauseSite",
+			Handler:    _SiteService_PauseSite_Handler,
+		},
+		{
+			MethodName: "ResumeSite",
+			Handler:    _SiteService_ResumeSite_Handler,
 		},
 		{
 			MethodName: "DeleteSite",

@@ -1367,8 +1367,12 @@ type Site struct {
 	JoinTokenHash []byte `protobuf:"bytes,8,opt,name=join_token_hash,json=joinTokenHash,proto3" json:"join_token_hash,omitempty"`
 	// When the join token stops working.
 	JoinTokenExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=join_token_expire_time,json=joinTokenExpireTime,proto3" json:"join_token_expire_time,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// How fast image data may move; absent for no limit.
+	Limits *SiteLimits `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Since when the site is paused; absent when it is not.
+	PauseTime     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=pause_time,json=pauseTime,proto3" json:"pause_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Site) Reset() {
@@ -1464,6 +1468,75 @@ func (x *Site) GetJoinTokenExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Site) GetLimits() *SiteLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Site) GetPauseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PauseTime
+	}
+	return nil
+}
+
+// SiteLimits say how fast image data may move between the hub and a site.
+type SiteLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes per second outside of all windows; absent for no limit, 0 for nothing.
+	BytesPerSecond *int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
+	// Time windows, of which the first that fits decides, in the syntax of package schedule.
+	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SiteLimits) Reset() {
+	*x = SiteLimits{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SiteLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SiteLimits) ProtoMessage() {}
+
+func (x *SiteLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SiteLimits.ProtoReflect.Descriptor instead.
+func (*SiteLimits) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SiteLimits) GetBytesPerSecond() int64 {
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *SiteLimits) GetWindows() []string {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 // Certificate is one issued agent certificate.
 type Certificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1479,7 +1552,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1564,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[7]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1577,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Certificate) GetSerial() string {
@@ -1547,7 +1620,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1632,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[8]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1645,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Store) GetId() string {
@@ -1651,7 +1724,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1736,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[9]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1749,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Operation) GetId() string {
@@ -1806,7 +1879,7 @@ type Requester struct {
 
 func (x *Requester) Reset() {
 	*x = Requester{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1891,7 @@ func (x *Requester) String() string {
 func (*Requester) ProtoMessage() {}
 
 func (x *Requester) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[10]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1904,7 @@ func (x *Requester) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requester.ProtoReflect.Descriptor instead.
 func (*Requester) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Requester) GetUserId() string {
@@ -1868,7 +1941,7 @@ type Expected struct {
 
 func (x *Expected) Reset() {
 	*x = Expected{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1953,7 @@ func (x *Expected) String() string {
 func (*Expected) ProtoMessage() {}
 
 func (x *Expected) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[11]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1966,7 @@ func (x *Expected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expected.ProtoReflect.Descriptor instead.
 func (*Expected) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Expected) GetHashAlgo() string {
@@ -1929,7 +2002,7 @@ type OperationStore struct {
 
 func (x *OperationStore) Reset() {
 	*x = OperationStore{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2014,7 @@ func (x *OperationStore) String() string {
 func (*OperationStore) ProtoMessage() {}
 
 func (x *OperationStore) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[12]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2027,7 @@ func (x *OperationStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationStore.ProtoReflect.Descriptor instead.
 func (*OperationStore) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OperationStore) GetStoreId() string {
@@ -2007,7 +2080,7 @@ type OperationError struct {
 
 func (x *OperationError) Reset() {
 	*x = OperationError{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2092,7 @@ func (x *OperationError) String() string {
 func (*OperationError) ProtoMessage() {}
 
 func (x *OperationError) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[13]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2105,7 @@ func (x *OperationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationError.ProtoReflect.Descriptor instead.
 func (*OperationError) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{13}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OperationError) GetCode() int32 {
@@ -2083,7 +2156,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2168,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_store_v1_store_proto_msgTypes[14]
+	mi := &file_atoll_store_v1_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2181,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{14}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Source) GetUri() string {
@@ -2285,7 +2358,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0everify_message\x18\x15 \x01(\tR\rverifyMessage\x12\x18\n" +
 	"\aadopted\x18\x16 \x01(\bR\aadopted\x12\"\n" +
 	"\rbase_image_id\x18\x17 \x01(\tR\vbaseImageId\x12&\n" +
-	"\x0fbase_content_id\x18\x18 \x01(\tR\rbaseContentId\"\xbb\x03\n" +
+	"\x0fbase_content_id\x18\x18 \x01(\tR\rbaseContentId\"\xaa\x04\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -2296,7 +2369,16 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\ragent_version\x18\x06 \x01(\tR\fagentVersion\x12?\n" +
 	"\fcertificates\x18\a \x03(\v2\x1b.atoll.store.v1.CertificateR\fcertificates\x12&\n" +
 	"\x0fjoin_token_hash\x18\b \x01(\fR\rjoinTokenHash\x12O\n" +
-	"\x16join_token_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x13joinTokenExpireTime\"|\n" +
+	"\x16join_token_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x13joinTokenExpireTime\x122\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2\x1a.atoll.store.v1.SiteLimitsR\x06limits\x129\n" +
+	"\n" +
+	"pause_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\"j\n" +
+	"\n" +
+	"SiteLimits\x12-\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
+	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
+	"\x11_bytes_per_second\"|\n" +
 	"\vCertificate\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\tR\x06serial\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2427,7 +2509,7 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
 	(Visibility)(0),               // 1: atoll.store.v1.Visibility
@@ -2443,26 +2525,27 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(*Content)(nil),               // 11: atoll.store.v1.Content
 	(*Replica)(nil),               // 12: atoll.store.v1.Replica
 	(*Site)(nil),                  // 13: atoll.store.v1.Site
-	(*Certificate)(nil),           // 14: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 15: atoll.store.v1.Store
-	(*Operation)(nil),             // 16: atoll.store.v1.Operation
-	(*Requester)(nil),             // 17: atoll.store.v1.Requester
-	(*Expected)(nil),              // 18: atoll.store.v1.Expected
-	(*OperationStore)(nil),        // 19: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 20: atoll.store.v1.OperationError
-	(*Source)(nil),                // 21: atoll.store.v1.Source
-	nil,                           // 22: atoll.store.v1.Image.PropertiesEntry
-	nil,                           // 23: atoll.store.v1.Source.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*SiteLimits)(nil),            // 14: atoll.store.v1.SiteLimits
+	(*Certificate)(nil),           // 15: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 16: atoll.store.v1.Store
+	(*Operation)(nil),             // 17: atoll.store.v1.Operation
+	(*Requester)(nil),             // 18: atoll.store.v1.Requester
+	(*Expected)(nil),              // 19: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 20: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 21: atoll.store.v1.OperationError
+	(*Source)(nil),                // 22: atoll.store.v1.Source
+	nil,                           // 23: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 24: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	24, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	24, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	25, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	25, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	24, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	24, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	22, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	25, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	25, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	23, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
 	11, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
@@ -2470,37 +2553,39 @@ var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	11, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
 	9,  // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
 	10, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
-	24, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	25, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
 	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
 	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	24, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	24, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	24, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	24, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	24, // 22: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	24, // 23: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	14, // 24: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	24, // 25: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	24, // 26: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 27: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	6,  // 28: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	24, // 29: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	24, // 30: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	19, // 31: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	20, // 32: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	21, // 33: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	6,  // 34: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	17, // 35: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	18, // 36: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	6,  // 37: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	20, // 38: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	23, // 39: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	25, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	25, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	25, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	25, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	25, // 22: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	25, // 23: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	15, // 24: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	25, // 25: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	14, // 26: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
+	25, // 27: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	25, // 28: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 29: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	6,  // 30: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	25, // 31: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	25, // 32: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	20, // 33: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	21, // 34: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	22, // 35: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	6,  // 36: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	18, // 37: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	19, // 38: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 39: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	21, // 40: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	24, // 41: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2508,13 +2593,14 @@ func file_atoll_store_v1_store_proto_init() {
 	if File_atoll_store_v1_store_proto != nil {
 		return
 	}
+	file_atoll_store_v1_store_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
