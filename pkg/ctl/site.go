@@ -8,7 +8,8 @@ import (
 
 func (c *cli) site() *cobra.Command {
 	return noun("site", groupPlaces, "Sites and the identity of their agents",
-		c.siteCreate(), c.siteList(), c.siteShow(), c.siteUpdate(), c.siteDelete(), c.siteToken(), c.siteRevoke())
+		c.siteCreate(), c.siteList(), c.siteShow(), c.siteUpdate(), c.siteDelete(), c.siteToken(), c.siteRevoke(),
+		c.siteLimit(), c.sitePause(), c.siteResume())
 }
 
 // showSite writes one site.
@@ -27,6 +28,18 @@ func (c *cli) showSite(s *hubv1.Site) error {
 		l.add("agent address", s.GetAgentAddress())
 		l.add("certificate until", c.when(s.GetCertificateExpireTime()))
 		l.pairs("stores", s.GetStores()...)
+		if s.GetPauseTime() != nil {
+			l.add("paused since", c.when(s.GetPauseTime()))
+		}
+		l.add("rate", perSecond(s.GetBytesPerSecond()))
+		l.add("limit now", limitNow(s))
+		if s.GetLimitChangeTime() != nil {
+			l.add("limit changes", c.when(s.GetLimitChangeTime()))
+		}
+		if s.GetLimits() != nil {
+			l.add("limit", rateOf(s.GetLimits().BytesPerSecond).String())
+			l.pairs("windows", s.GetLimits().GetWindows()...)
+		}
 		if s.GetLastRefusal() != "" {
 			l.add("last refusal", s.GetLastRefusal())
 			l.add("refused", c.when(s.GetLastRefusalTime()))

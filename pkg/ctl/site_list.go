@@ -19,11 +19,11 @@ func (c *cli) siteList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header := []string{"SITE", "CONNECTED", "SINCE", "AGENT", "ADDRESS", "STORES", "DESCRIPTION"}
+			header := []string{"SITE", "CONNECTED", "SINCE", "AGENT", "ADDRESS", "STORES", "LIMIT", "RATE", "DESCRIPTION"}
 			return showList(c, "sites", sites, header, func(s *hubv1.Site) []string {
 				return []string{
 					s.GetId(), yesNo(s.GetConnected()), c.age(s.GetConnectionTime()), s.GetAgentVersion(),
-					s.GetAgentAddress(), few(s.GetStores()), s.GetDescription(),
+					s.GetAgentAddress(), few(s.GetStores()), limitNow(s), perSecond(s.GetBytesPerSecond()), s.GetDescription(),
 				}
 			})
 		}),

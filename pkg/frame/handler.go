@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -47,10 +46,11 @@ type HandlerOptions struct {
 	PollWait  time.Duration // how long a demand poll waits; default 20 s
 	KeepAlive time.Duration // longest silence in a manifest stream; default 10 s
 	SpaceWait time.Duration // how long a PUT waits for space in the staging area; default 10 s
-	Stall     time.Duration // how long a peer may take to send or accept one frame; default 2 min
+	Stall     time.Duration // how long a peer may take to send or accept one frame, with a Pacer a piece of it; default 2 min
 	Puts      int           // PUTs handled at the same time, each with a buffer of one frame or two; default 8
 	Manifests Manifests     // takes in manifests; nil: none are
 	Compact   Compact       // nil: frames are sent as they are
+	Pacer     Pacer         // nil: frames move as fast as they can
 }
 
 type handler struct {
@@ -114,11 +114,16 @@ func (h *handler) frame(w http.ResponseWriter, r *http.Request, content image.ID
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "STAGING_DISK", "the staging area cannot be read")
 	}
+	turn, err := h.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if turn != nil {
+		defer turn.End()
+	}
 	w.Header().Set("Content-Type", frameType)
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.o.Stall))
-	// io.Copy hands the file itself to the connection, which without TLS sends it from the page cache.
-	n, err := io.Copy(w, file)
+	n, err := h.send(r.Context(), w, turn, file, info.Size())
 	served = err == nil && n == info.Size()
 	if !served {
 		panic(http.ErrAbortHandler) // the answer has begun: cut it, so that the client notices
@@ -155,21 +160,29 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, content image.ID) 
 	if r.ContentLength < HeaderSize || r.ContentLength > MaxSize {
 		return fault.BadField("Content-Length", "a frame has %d to %d bytes", HeaderSize+1, MaxSize)
 	}
+	patient, cancel := context.WithTimeoutCause(r.Context(), h.o.Stall, fault.New(fault.Unavailable, ReasonPending, "chunk %d cannot be taken yet", index))
+	defer cancel()
+	turn, err := h.begin(patient)
+	if err != nil {
+		return err
+	}
+	if turn != nil {
+		defer turn.End()
+	}
 	select {
 	case h.puts <- struct{}{}:
 		defer func() { <-h.puts }()
 	case <-r.Context().Done():
 		return r.Context().Err()
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.o.Stall))
 	scratch := buffers.Get().(*[]byte)
 	defer buffers.Put(scratch)
 	b := (*scratch)[:r.ContentLength]
-	if _, err := io.ReadFull(r.Body, b); err != nil {
-		return fault.Wrap(err, fault.Unavailable, "FRAME_CUT", "the frame ended early")
+	if err := h.receive(r.Context(), w, turn, r.Body, b); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.o.SpaceWait)
-	defer cancel()
+	ctx, stop := context.WithTimeout(r.Context(), h.o.SpaceWait)
+	defer stop()
 	if err := h.store.PutFrame(ctx, content, index, b); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/importer"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
@@ -46,6 +47,12 @@ type Identity interface {
 	LastRefusal(site image.SiteID) (reason string, at time.Time)
 }
 
+// Bandwidth says how fast image data may move between the hub and its sites.
+type Bandwidth interface {
+	// Status returns what applies to a site now.
+	Status(site image.SiteID) bandwidth.Status
+}
+
 // Config is what the API needs.
 type Config struct {
 	Catalog *catalog.Catalog
@@ -57,6 +64,7 @@ type Config struct {
 	Importer  Importer
 	Chunks    Chunks
 	Identity  Identity
+	Bandwidth Bandwidth
 	// EndSession closes the session of a site.
 	EndSession func(image.SiteID, error)
 	Now        func() time.Time

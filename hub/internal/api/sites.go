@@ -174,6 +174,7 @@ func (v *view) siteMessage(r *storev1.Site) *hubv1.Site {
 			m.CertificateExpireTime = c.ExpireTime
 		}
 	}
+	v.addLimits(m, r)
 	if reason, at := v.Identity.LastRefusal(id); reason != "" {
 		m.LastRefusal, m.LastRefusalTime = reason, timestamppb.New(at)
 	}

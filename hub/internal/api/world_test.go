@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/glance"
@@ -27,6 +28,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/policy"
 	"github.com/atoll-dcn/atoll/pkg/rpc"
+	"github.com/atoll-dcn/atoll/pkg/schedule"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -65,6 +67,7 @@ type world struct {
 	index     *glance.Index
 	policy    *policy.Enforcer
 	directory *session.Directory
+	limiter   *bandwidth.Limiter
 	conn      *grpc.ClientConn
 
 	images     hubv1.ImageServiceClient
@@ -88,6 +91,9 @@ func newWorld(t *testing.T, protections string, expires time.Time) *world {
 			t.Fatal(err)
 		}
 	}
+	w.limiter = bandwidth.New(bandwidth.Config{
+		Records: w.records, Hub: schedule.Always, Changed: func(image.SiteID) {}, Log: hclog.NewNullLogger(), Now: time.Now,
+	})
 	var err error
 	if w.policy, err = policy.New(o); err != nil {
 		t.Fatal(err)
@@ -99,7 +105,7 @@ func newWorld(t *testing.T, protections string, expires time.Time) *world {
 	})
 	Register(s, Config{
 		Catalog: w.catalog, Images: w.index, Policy: w.policy, Directory: w.directory,
-		Importer: fakeImporter{w}, Chunks: noChunks{}, Identity: noIdentity{}, EndSession: func(image.SiteID, error) {}, Now: time.Now,
+		Importer: fakeImporter{w}, Chunks: noChunks{}, Identity: noIdentity{}, Bandwidth: w.limiter, EndSession: func(image.SiteID, error) {}, Now: time.Now,
 	})
 	w.serve(s)
 	for _, store := range []string{"central", "dcn0", "dcn1"} {

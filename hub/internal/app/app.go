@@ -156,10 +156,11 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 		Catalog: cat, Directory: directory, Peer: identity.Caller, Expiry: identity.Expiry, Desired: reconcile.Desired,
 		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
 	})
+	limiter := h.limiter(touch)
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
 	loop = reconcile.NewLoop(reconcile.Config{
-		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout)}, Needs: needs, Central: h.central, Settings: h.Settings,
+		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central, Settings: h.Settings,
 		Log: h.log.Named("reconcile"), Now: time.Now,
 	})
 	imports, err := h.importer(cat)
@@ -176,7 +177,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	user := rpc.NewServer(h.access.serverOptions(h.log.Named("api")))
 	api.Register(user, api.Config{
 		Catalog: cat, Images: index, Policy: h.access.policy, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
-		EndSession: sessions.End, Now: time.Now,
+		Bandwidth: limiter, EndSession: sessions.End, Now: time.Now,
 	})
 	link := rpc.NewServer(rpc.ServerOptions{
 		Log: h.log.Named("link"), TLS: h.ca.ServerConfig(time.Now, "h2"), HandshakeFailed: authority.HandshakeFailed,
@@ -189,13 +190,14 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	if err != nil {
 		return err
 	}
-	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}, Compact: short})
+	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}, Compact: short, Pacer: pacer{limiter}})
 
 	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "image_api", h.Image.Addr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())
 	tasks := []lifecycle.Task{
 		{Name: "leadership", Run: func(ctx context.Context) error { return h.lead(ctx, lost) }},
 		{Name: "staging", Run: h.area.Run},
+		{Name: "bandwidth", Run: limiter.Run},
 		{Name: "needs", Run: needs.Run},
 		{Name: "reconcile", Run: loop.Run},
 		{Name: "importer", Run: imports.Run},

@@ -50,6 +50,7 @@ type Config struct {
 	FormatMatch    string // strict or warn
 	Formats        FormatConfig
 	Signature      SignatureConfig
+	Bandwidth      BandwidthConfig
 	Limits         catalog.Limits
 	Sizes          sizes
 	Log            telemetry.LogOptions
@@ -137,6 +138,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 		return "", 0, fault.BadField("format-match", "must be %s or %s", formatStrict, formatWarn)
 	}
 	if c.Limits.Formats, err = c.parseFormats(); err != nil {
+		return "", 0, err
+	}
+	if err := c.Bandwidth.check(); err != nil {
 		return "", 0, err
 	}
 	if err := c.Imports.check(); err != nil {

@@ -39,6 +39,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.timing(f)
 	c.access(f)
 	c.limits(f)
+	c.bandwidth(f)
 	c.imports(f)
 	c.compacting(f)
 	c.formats(f)

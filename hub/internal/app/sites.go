@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
@@ -19,6 +20,7 @@ type sites struct {
 	directory *session.Directory
 	read      catalog.Reader
 	comeBack  time.Duration
+	limiter   *bandwidth.Limiter
 }
 
 // View returns the live state of a store. A site that has not come back since the hub started is away since the hub before
@@ -29,6 +31,10 @@ func (s sites) View(r *storev1.Store) reconcile.StoreView {
 	v := reconcile.StoreView{
 		Site: id, Driver: r.Driver, FSID: r.Fsid, Pool: r.Pool,
 		Online: live.Online, Since: live.Since, Healthy: live.Status.GetHealthy(), Message: live.Status.GetMessage(),
+	}
+	var since time.Time
+	if since, v.Stopped = s.limiter.Stopped(id); v.Stopped != "" {
+		v.HoldFrom = since.Add(bandwidth.Grace)
 	}
 	if live.Seen {
 		return v

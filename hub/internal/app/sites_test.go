@@ -4,12 +4,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
 	"github.com/atoll-dcn/atoll/hub/internal/session"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/schedule"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -34,7 +37,8 @@ func TestSinceSurvivesARestart(t *testing.T) {
 			}
 			records.Put(catalog.SiteKey("dcn0"), site)
 			directory := session.NewDirectory(func() time.Time { return start }, func(...image.ID) {})
-			v := sites{directory, records, comeBack}.View(&storev1.Store{Id: "images", SiteId: "dcn0"})
+			limiter := bandwidth.New(bandwidth.Config{Records: records, Hub: schedule.Always, Log: hclog.NewNullLogger(), Now: time.Now})
+			v := sites{directory, records, comeBack, limiter}.View(&storev1.Store{Id: "images", SiteId: "dcn0"})
 			if v.Online || !v.Since.Equal(c.want) || !v.Expected.Equal(start.Add(comeBack)) {
 				t.Fatalf("got %+v", v)
 			}

@@ -41,6 +41,6 @@ func held(r *storev1.Replica) bool {
 	case storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		return false
 	default:
-		return r.NextAttemptTime != nil
+		return r.NextAttemptTime != nil || paused(r)
 	}
 }

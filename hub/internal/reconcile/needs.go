@@ -57,12 +57,12 @@ func needOf(a Aggregate, w World) imageNeed {
 		case r.Adopted && r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE: // is never filled
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			n.need.PinFrom = staging.Unpinned
-			if view.Online && view.Healthy && content.Complete && (source == nil || s == w.Central) {
+			if view.Online && view.Healthy && view.Stopped == "" && content.Complete && (source == nil || s == w.Central) {
 				source = r
 			}
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 		default:
-			if view.Online && r.NextAttemptTime == nil {
+			if view.Online && !held(r) {
 				n.need.Fills++
 			}
 			written := contiguous(w.Observed[s], content.Id)

@@ -46,6 +46,8 @@ type StoreView struct {
 	Expected time.Time // until then a site that is not online is expected back whatever Since says; zero: not
 	Healthy  bool      // the agent can reach the pool
 	Message  string    // why not
+	Stopped  string    // why no data may move to and from the site; empty: it may
+	HoldFrom time.Time // when Stopped: from when on its site is told to leave unfinished copies as they are
 }
 
 // Settings are the operator's choices.

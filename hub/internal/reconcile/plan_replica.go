@@ -38,6 +38,9 @@ func (p *planner) planReplica(s image.StoreID) {
 // planFilling handles Pending, Transferring and Verifying.
 func (p *planner) planFilling(s image.StoreID, r *storev1.Replica) {
 	view := p.w.Stores[s]
+	if p.pause(view, r) {
+		return
+	}
 	if !view.Online {
 		since := view.Since
 		if asked := r.PhaseTime.AsTime(); asked.After(since) { // or asked for again

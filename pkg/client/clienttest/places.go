@@ -101,6 +101,41 @@ func (s sites) UpdateSite(_ context.Context, req *hubv1.UpdateSiteRequest) (res 
 	return res, err
 }
 
+// SetSiteLimits implements the service. It ignores the update mask: the whole of the limits is replaced.
+func (s sites) SetSiteLimits(_ context.Context, req *hubv1.SetSiteLimitsRequest) (res *hubv1.SetSiteLimitsResponse, err error) {
+	s.h.Change(func() {
+		var site *hubv1.Site
+		if site, err = s.h.site(req.GetId()); err == nil {
+			site.Limits, site.LimitBytesPerSecond = proto.CloneOf(req.GetLimits()), req.GetLimits().BytesPerSecond
+			res = &hubv1.SetSiteLimitsResponse{Site: proto.CloneOf(site)}
+		}
+	})
+	return res, err
+}
+
+// PauseSite implements the service.
+func (s sites) PauseSite(_ context.Context, req *hubv1.PauseSiteRequest) (*hubv1.PauseSiteResponse, error) {
+	site, err := s.pause(req.GetId(), timestamppb.New(Now()))
+	return &hubv1.PauseSiteResponse{Site: site}, err
+}
+
+// ResumeSite implements the service.
+func (s sites) ResumeSite(_ context.Context, req *hubv1.ResumeSiteRequest) (*hubv1.ResumeSiteResponse, error) {
+	site, err := s.pause(req.GetId(), nil)
+	return &hubv1.ResumeSiteResponse{Site: site}, err
+}
+
+func (s sites) pause(id string, at *timestamppb.Timestamp) (copied *hubv1.Site, err error) {
+	s.h.Change(func() {
+		var site *hubv1.Site
+		if site, err = s.h.site(id); err == nil {
+			site.PauseTime = at
+			copied = proto.CloneOf(site)
+		}
+	})
+	return copied, err
+}
+
 // DeleteSite implements the service.
 func (s sites) DeleteSite(_ context.Context, req *hubv1.DeleteSiteRequest) (*hubv1.DeleteSiteResponse, error) {
 	res := &hubv1.DeleteSiteResponse{}

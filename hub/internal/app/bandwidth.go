@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"time"
+	_ "time/tzdata" // windows name time zones, which the machine may not know
+
+	"github.com/spf13/pflag"
+
+	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
+	"github.com/atoll-dcn/atoll/hub/internal/identity"
+	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/schedule"
+)
+
+// BandwidthConfig is how fast image data may move to and from all sites together.
+type BandwidthConfig struct {
+	Limit    string
+	Windows  []string
+	schedule schedule.Schedule // made of both by check
+}
+
+func (c *Config) bandwidth(f *pflag.FlagSet) {
+	f.StringVar(&c.Bandwidth.Limit, "bandwidth-limit", "unlimited",
+		"most bytes per second of image data to and from all sites together, such as 100MiB/s or 1Gbit/s; 0 stops it")
+	f.StringArrayVar(&c.Bandwidth.Windows, "bandwidth-window", nil,
+		`time window with a limit of its own, such as "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s"; may be repeated, the first that fits decides`)
+}
+
+// check returns the first thing that is wrong.
+func (c *BandwidthConfig) check() error {
+	rate, err := schedule.ParseRate("bandwidth-limit", c.Limit, bandwidth.LeastHub)
+	if err != nil {
+		return err
+	}
+	c.schedule, err = schedule.New("bandwidth-window", rate, c.Windows, bandwidth.LeastHub)
+	return err
+}
+
+// limiter paces the frames of the sites. touch tells the planner which images to look at.
+func (h *hub) limiter(touch func(...image.ID)) *bandwidth.Limiter {
+	return bandwidth.New(bandwidth.Config{
+		Records: h.records, Hub: h.Bandwidth.schedule, Log: h.log.Named("bandwidth"), Now: time.Now,
+		Changed: func(site image.SiteID) {
+			for _, s := range h.records.Stores() {
+				if s.SiteId != string(site) {
+					continue
+				}
+				for _, r := range h.records.StoreReplicas(image.StoreID(s.Id)) {
+					touch(image.ID(r.ImageId))
+				}
+			}
+		},
+	})
+}
+
+// pacer lets the frames of sites move as their limits allow. What comes over the unix socket uses no link and needs no turn.
+type pacer struct{ limiter *bandwidth.Limiter }
+
+// Begin waits for the turn of a frame.
+func (p pacer) Begin(ctx context.Context) (frame.Turn, error) {
+	site, _, err := identity.Caller(ctx)
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // the unix socket: no certificate, no turn
+	}
+	turn, err := p.limiter.Begin(ctx, site)
+	if err != nil {
+		return nil, err
+	}
+	return turn, nil
+}

@@ -1,0 +1,92 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/schedule"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+func (c *cli) siteLimit() *cobra.Command {
+	var rate string
+	var windows []string
+	var none bool
+	cmd := &cobra.Command{
+		Use:   "limit SITE",
+		Short: "Change how fast image data may move between the hub and a site",
+		Long: `Change how fast image data may move between the hub and a site, both ways together. It acts within a second on copies
+under way.
+
+--rate is what holds outside of all windows: a number with a unit (KiB/s, MiB/s, GiB/s, kB/s, MB/s, GB/s, kbit/s, Mbit/s,
+Gbit/s), at least 64KiB/s; "unlimited"; or 0, which stops it like a pause.
+
+--window is "DAYS HH:MM-HH:MM [ZONE]=RATE". DAYS are days and ranges of them joined by commas, or "daily"; a window that
+ends at or before its start ends on the next day; ZONE is a name of the time zone database, UTC if left out. The first
+window that fits decides. The windows given replace those before. What is not given stays as it is.`,
+		Example: `  atollctl site limit dcn0 --rate 20MiB/s
+  atollctl site limit dcn0 --rate unlimited --window "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s" --window "Sat,Sun 10:00-16:00=0"
+  atollctl site limit dcn0 --clear`,
+		Args:              takes("SITE"),
+		ValidArgsFunction: c.complete(c.sites),
+		RunE: c.verb(func(ctx context.Context, args []string) error {
+			req := &hubv1.SetSiteLimitsRequest{Id: args[0], Limits: &hubv1.SiteLimits{Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{}}
+			if rate != "" {
+				r, err := schedule.ParseRate("--rate", rate, 0)
+				if err != nil {
+					return err
+				}
+				if r != schedule.Unlimited {
+					n := int64(r)
+					req.Limits.BytesPerSecond = &n
+				}
+				req.UpdateMask.Paths = append(req.UpdateMask.Paths, "bytes_per_second")
+			}
+			if len(windows) > 0 {
+				req.UpdateMask.Paths = append(req.UpdateMask.Paths, "windows")
+			}
+			if len(req.UpdateMask.Paths) == 0 && !none {
+				return fault.BadField("--rate", "give --rate, --window or --clear")
+			}
+			res, err := c.hub.Sites.SetSiteLimits(ctx, req)
+			if err != nil {
+				return err
+			}
+			return c.showSite(res.GetSite())
+		}),
+	}
+	cmd.Flags().StringVar(&rate, "rate", "", "limit outside of all windows, such as 20MiB/s, 100Mbit/s, unlimited or 0")
+	cmd.Flags().StringArrayVar(&windows, "window", nil, "time window with a limit of its own; may be repeated")
+	cmd.Flags().BoolVar(&none, "clear", false, "remove the limit and all windows")
+	cmd.MarkFlagsMutuallyExclusive("clear", "rate")
+	cmd.MarkFlagsMutuallyExclusive("clear", "window")
+	return cmd
+}
+
+// rateOf returns a rate of the API; nil is no limit.
+func rateOf(bytesPerSecond *int64) schedule.Rate {
+	if bytesPerSecond == nil {
+		return schedule.Unlimited
+	}
+	return schedule.Rate(*bytesPerSecond)
+}
+
+// limitNow returns what limits a site now.
+func limitNow(s *hubv1.Site) string {
+	if s.GetPauseTime() != nil {
+		return "paused"
+	}
+	return rateOf(s.LimitBytesPerSecond).String()
+}
+
+// perSecond returns a rate for people; empty for none.
+func perSecond(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s/s", size(n))
+}
