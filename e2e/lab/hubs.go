@@ -66,6 +66,7 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 			api: host + ":9393", image: host + ":9292", link: host + ":9394", frames: host + ":9395", metrics: host + ":9396",
 		})
 	}
+	h.metrics = h.hubs[0].metrics
 	h.balance()
 	for _, n := range h.hubs {
 		n.Start()

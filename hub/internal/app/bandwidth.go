@@ -41,7 +41,7 @@ func (c *BandwidthConfig) check() error {
 // limiter paces the frames of the sites. touch tells the planner which images to look at.
 func (h *hub) limiter(touch func(...image.ID)) *bandwidth.Limiter {
 	return bandwidth.New(bandwidth.Config{
-		Records: h.records, Hub: h.Bandwidth.schedule, Log: h.log.Named("bandwidth"), Now: time.Now,
+		Records: h.records, Hub: h.Bandwidth.schedule, Log: h.log.Named("bandwidth"), Registry: h.registry, Now: time.Now,
 		Changed: func(site image.SiteID) {
 			for _, s := range h.records.Stores() {
 				if s.SiteId != string(site) {

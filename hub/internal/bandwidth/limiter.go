@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -30,14 +31,16 @@ type Config struct {
 	Records Records
 	Hub     schedule.Schedule // for all sites together
 	// Changed is told that a site has been stopped or may go on. It must not block.
-	Changed func(image.SiteID)
-	Log     hclog.Logger
-	Now     func() time.Time
+	Changed  func(image.SiteID)
+	Log      hclog.Logger
+	Registry prometheus.Registerer // nil: no metrics
+	Now      func() time.Time
 }
 
 // Limiter paces the frames of all sites. Safe for concurrent use. Run must be running for changes to act.
 type Limiter struct {
 	Config
+	moved *prometheus.CounterVec
 
 	mu      sync.Mutex
 	hub     bucket
@@ -66,7 +69,7 @@ type site struct {
 // New returns a limiter that knows the limits of the records as they are.
 func New(c Config) *Limiter {
 	l := &Limiter{
-		Config: c, sites: map[image.SiteID]*site{}, changed: make(chan struct{}), queue: make(chan struct{}, 1),
+		Config: c, moved: newMetrics(c.Registry), sites: map[image.SiteID]*site{}, changed: make(chan struct{}), queue: make(chan struct{}, 1),
 		hub: bucket{rate: schedule.Unlimited}, hubRate: schedule.Unlimited,
 	}
 	l.refresh()
@@ -135,6 +138,7 @@ func (l *Limiter) refresh() (next time.Time) {
 	for id, s := range l.sites {
 		if !known[id] && s.begun == 0 && len(s.waiting) == 0 {
 			delete(l.sites, id)
+			l.moved.DeleteLabelValues(string(id))
 		}
 	}
 	close(l.changed)

@@ -97,6 +97,7 @@ func (t *Turn) Take(ctx context.Context, left int64) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.meter.add(n, l.Now())
+	l.moved.WithLabelValues(string(s.id)).Add(float64(n))
 	return n, nil
 }
 

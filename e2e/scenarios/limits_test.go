@@ -1,0 +1,123 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atoll-dcn/atoll/e2e/lab"
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
+)
+
+// throttled is a lab with one hub whose copies to dcn0 are limited.
+type throttled struct{ *lab.Hubs }
+
+// ctl runs atollctl, which must succeed, and returns what it prints.
+func (l throttled) ctl(args ...string) string {
+	l.T.Helper()
+	out, errs, code := l.Ctl(args...)
+	if code != 0 {
+		l.T.Fatalf("atollctl %s: exit code %d: %s", strings.Join(args, " "), code, errs)
+	}
+	return out
+}
+
+// moved returns how many bytes of frames have gone over the network.
+func (l throttled) moved() float64 { return l.Metric("atoll_hub_frame_bytes_total") }
+
+// speed returns how many bytes per second move in a while.
+func (l throttled) speed(while time.Duration) float64 {
+	l.T.Helper()
+	from, begin := l.moved(), time.Now()
+	<-time.After(while)
+	return (l.moved() - from) / time.Since(begin).Seconds()
+}
+
+// A limit holds, a changed one holds within a second, a paused site gets nothing and resumes where it was.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	l := throttled{lab.NewHubs(t, 1, false)}
+	const mib = 1 << 20
+	small, _ := lab.Data(8*mib, 8)
+	other := l.Import(small, "dcn0")
+	data, _ := lab.Data(160*mib, 160)
+	id := l.Import(data, "central")
+	before := l.moved()
+
+	l.ctl("site", "limit", "dcn0", "--rate", "8MiB/s")
+	op := l.MustCopy(id, "dcn0")
+	lab.Eventually(t, waitShort, "data moves", func() error {
+		if l.moved() == before {
+			return fmt.Errorf("nothing has moved")
+		}
+		return nil
+	})
+	within := func(what string, got, want float64) {
+		t.Helper()
+		t.Logf("%s: %.1f MiB/s", what, got/mib)
+		if got < 0.6*want || got > 1.3*want {
+			t.Errorf("%s: %.1f MiB/s move, want %.0f MiB/s", what, got/mib, want/mib)
+		}
+	}
+	within("limit", l.speed(3*time.Second), 8*mib)
+	l.ctl("site", "limit", "dcn0", "--rate", "2MiB/s")
+	<-time.After(time.Second)
+	within("lower limit", l.speed(3*time.Second), 2*mib)
+	// The window goes over the whole day.
+	l.ctl("site", "limit", "dcn0", "--window", "daily 00:00-24:00 Europe/Berlin=16MiB/s")
+	<-time.After(time.Second)
+	within("higher limit of a window", l.speed(3*time.Second), 16*mib)
+	if out := l.ctl("site", "show", "dcn0"); !strings.Contains(out, "16MiB/s") || !strings.Contains(out, "Europe/Berlin") {
+		t.Errorf("site show: %s", out)
+	}
+
+	l.ctl("site", "pause", "dcn0")
+	l.WaitReplica(id, "dcn0", "waits for its site", func(r *hubv1.Replica) bool {
+		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.Reason == "SITE_PAUSED"
+	})
+	if got := l.speed(2 * time.Second); got != 0 {
+		t.Errorf("paused: %.0f bytes per second move", got)
+	}
+	l.ctl("replica", "verify", other, "dcn0")
+	l.ctl("replica", "delete", other, "dcn0", "--wait")
+	held := l.moved() - before
+	if held < 8*mib || held > 150*mib {
+		t.Fatalf("paused after %.0f MiB: too early or too late", held/mib)
+	}
+
+	l.ctl("site", "limit", "dcn0", "--clear")
+	l.ctl("site", "resume", "dcn0")
+	l.Succeeds(op)
+	sent := l.moved() - before
+	want := float64(160*mib + 40*16)
+	t.Logf("sent again: %.0f bytes", sent-want)
+	if sent != want {
+		t.Errorf("%.0f bytes moved, want %.0f: %.0f sent again", sent, want, sent-want)
+	}
+	got, err := os.ReadFile(storedFile(t, l.Store("dcn0"), id))
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the copy differs: %d bytes, %v", len(got), err)
+	}
+}
+
+// storedFile returns the file that holds an image in a store of files.
+func storedFile(t *testing.T, dir, id string) string {
+	t.Helper()
+	var found string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.Contains(path, id) {
+			if info, err := d.Info(); err == nil && info.Size() >= 1<<20 {
+				found = path
+			}
+		}
+		return err
+	})
+	if err != nil || found == "" {
+		t.Fatalf("no file of image %s: %v", id, err)
+	}
+	return found
+}
