@@ -115,14 +115,14 @@ type pace struct {
 	hubFirst  time.Duration // first wait after the hub could not serve
 	hubMax    time.Duration // longest such wait
 	gone      time.Duration // before a content that was gone is asked for again
-	frame     time.Duration // one attempt to fetch or send a frame may take so long
+	frame     time.Duration // one attempt to fetch or send a frame may take so long; a limit of the hub may make it slow, silence ends it earlier
 }
 
 func defaultPace() pace {
 	return pace{
 		healthy: 30 * time.Second, unhealthy: 5 * time.Second, answer: 30 * time.Second, firm: 15 * time.Minute,
 		progress: 250 * time.Millisecond, inUse: 30 * time.Second, busy: 5 * time.Second, busyTries: 18,
-		hubFirst: 200 * time.Millisecond, hubMax: 5 * time.Second, gone: 15 * time.Second, frame: 3 * time.Minute,
+		hubFirst: 200 * time.Millisecond, hubMax: 5 * time.Second, gone: 15 * time.Second, frame: 10 * time.Minute,
 	}
 }
 
