@@ -80,6 +80,30 @@ func TestSiteVerbs(t *testing.T) {
 	atollctl(t, h, exitNotFound, "site", "delete", "dcn7")
 }
 
+func TestSiteLimits(t *testing.T) {
+	h := furnish(t)
+	window := "Mon-Fri 08:00-18:00 Europe/Berlin=1MiB/s"
+	r := atollctl(t, h, exitOK, "site", "limit", "dcn0", "--rate", "20MiB/s", "--window", window, "--window", "daily 00:00-01:00=0")
+	has(t, r.out.String(), "20MiB/s", window, "daily 00:00-01:00=0")
+	if l := h.Sites["dcn0"].GetLimits(); l.GetBytesPerSecond() != 20<<20 || len(l.GetWindows()) != 2 {
+		t.Errorf("limits %v", l)
+	}
+	has(t, atollctl(t, h, exitOK, "site", "list").out.String(), "20MiB/s", "unlimited")
+	atollctl(t, h, exitOK, "site", "limit", "dcn0", "--clear")
+	if l := h.Sites["dcn0"].GetLimits(); l.BytesPerSecond != nil || len(l.GetWindows()) != 0 {
+		t.Errorf("limits %v", l)
+	}
+	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0").err.String(), "--rate")
+	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--rate", "fast").err.String(), "--rate", "fast")
+	atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--clear", "--rate", "0")
+	atollctl(t, h, exitNotFound, "site", "limit", "dcn99", "--clear")
+	has(t, atollctl(t, h, exitOK, "site", "pause", "dcn0").out.String(), "paused since", "limit now", "paused")
+	has(t, atollctl(t, h, exitOK, "site", "resume", "dcn0").out.String(), "unlimited")
+	if h.Sites["dcn0"].GetPauseTime() != nil {
+		t.Error("still paused")
+	}
+}
+
 func TestImageUpdate(t *testing.T) {
 	h := furnish(t)
 	img := h.Images[debian]
