@@ -20,8 +20,17 @@ var units = []struct {
 	name  string
 	bytes float64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
-	{"kbit", 1e3 / 8}, {"Mbit", 1e6 / 8}, {"Gbit", 1e9 / 8}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"kB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"kbit", 1e3 / 8},
+	{"Mbit", 1e6 / 8},
+	{"Gbit", 1e9 / 8},
+	{"B", 1},
+	{"", 1},
 }
 
 // mostRate is the highest rate that can be written, 1 TiB/s.

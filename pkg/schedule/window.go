@@ -66,7 +66,7 @@ func parseDays(field, s string) (days [7]bool, err error) {
 	if strings.EqualFold(s, "daily") {
 		return [7]bool{true, true, true, true, true, true, true}, nil
 	}
-	for _, part := range strings.Split(s, ",") {
+	for part := range strings.SplitSeq(s, ",") {
 		first, last, ranged := strings.Cut(part, "-")
 		a, b := parseDay(first), parseDay(first)
 		if ranged {

@@ -2,6 +2,7 @@ package bandwidth
 
 import (
 	"context"
+	"maps"
 	"math"
 	"sync"
 	"testing"
@@ -226,11 +227,8 @@ func TestHubLimit(t *testing.T) {
 			defer w.load(id, connections)()
 		}
 		<-time.After(time.Second)
-		before := map[image.SiteID]int64{}
 		w.mu.Lock()
-		for id, n := range w.bytes {
-			before[id] = n
-		}
+		before := maps.Clone(w.bytes)
 		w.mu.Unlock()
 		<-time.After(20 * time.Second)
 		w.mu.Lock()

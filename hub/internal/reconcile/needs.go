@@ -57,7 +57,7 @@ func needOf(a Aggregate, w World) imageNeed {
 		case r.Adopted && r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE: // is never filled
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			n.need.PinFrom = staging.Unpinned
-			if view.Online && view.Healthy && view.Stopped == "" && content.Complete && (source == nil || s == w.Central) {
+			if view.sends() && content.Complete && (source == nil || s == w.Central) {
 				source = r
 			}
 		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
@@ -85,6 +85,9 @@ func needOf(a Aggregate, w World) imageNeed {
 	}
 	return n
 }
+
+// sends reports whether a site can send what the store holds.
+func (v StoreView) sends() bool { return v.Online && v.Healthy && v.Stopped == "" }
 
 // contiguous returns how many chunks from the start a site has written of a content.
 func contiguous(o *agentv1.ObservedReplica, content string) int {
