@@ -250,7 +250,7 @@ func TestWaitingContentLeavesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := (MinLimit - spared) / frame.MaxSize
-	for i := range int(full) {
+	for i := range full {
 		if err := w.Append(ctx, chunk(i)); err != nil {
 			t.Fatal(err)
 		}
