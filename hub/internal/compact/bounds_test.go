@@ -3,6 +3,7 @@ package compact
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"testing"
@@ -97,7 +98,7 @@ func (s stuck) ReadChunk(ctx context.Context, id image.ID, i int, buf []byte) ([
 	return s.contents.ReadChunk(ctx, id, i, buf)
 }
 
-func (s stuck) Open(ctx context.Context, id image.ID) Reader { return waiting{ctx} }
+func (s stuck) Open(ctx context.Context, _ image.ID) Reader { return waiting{ctx} }
 
 type waiting struct{ ctx context.Context }
 
@@ -138,5 +139,53 @@ func TestBaseThatIsAway(t *testing.T) {
 			cancel()
 			<-done
 		})
+	}
+}
+
+// leaving is contents whose first reader goes away while it waits.
+type leaving struct {
+	*contents
+	began chan struct{}
+}
+
+func (l leaving) ReadChunk(ctx context.Context, id image.ID, i int, buf []byte) ([]byte, error) {
+	select {
+	case l.began <- struct{}{}:
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	default:
+		return l.contents.ReadChunk(ctx, id, i, buf)
+	}
+}
+
+// A site that goes away while a frame is made for it does no harm to another that waits for the same.
+func TestMakerGoesAway(t *testing.T) {
+	t.Parallel()
+	s, c := start(t, 1<<30)
+	const id = image.ID("00000000-0000-4000-8000-000000000005")
+	c.data[id] = bytes.Repeat([]byte("all work and no play "), 100_000)
+	l := leaving{c, make(chan struct{})}
+	s.o.Contents = l
+	ctx, leave := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Open(ctx, id, 0, "")
+		first <- err
+	}()
+	<-l.began
+	second := make(chan error, 1)
+	go func() {
+		f, err := s.Open(context.Background(), id, 0, "")
+		if f != nil {
+			_ = f.Close()
+		}
+		second <- err
+	}()
+	leave()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the second: %v", err)
 	}
 }

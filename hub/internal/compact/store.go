@@ -127,27 +127,23 @@ func (s *Store) Open(ctx context.Context, content image.ID, index int, base imag
 			base = ""
 		}
 	}
-	k := group{content, base}
-	e, err := s.made(ctx, k, index)
-	if err != nil {
+	size, err := s.made(ctx, group{content, base}, index)
+	if err != nil || size == 0 {
 		return nil, err
 	}
-	if e.err != nil || e.size == 0 {
-		return nil, e.err
-	}
-	f, err := os.Open(s.path(k, index))
+	f, err := os.Open(s.path(group{content, base}, index))
 	if os.IsNotExist(err) {
 		return nil, nil // evicted just now
 	}
 	if err != nil {
 		return nil, diskFault(err)
 	}
-	s.m.served.Add(float64(e.size))
+	s.m.served.Add(float64(size))
 	return f, nil
 }
 
-// made returns the entry of a chunk when it is known what its frame is.
-func (s *Store) made(ctx context.Context, k group, index int) (*entry, error) {
+// made returns the length of the frame of a chunk when that is known, 0 when the chunk does not get shorter.
+func (s *Store) made(ctx context.Context, k group, index int) (int64, error) {
 	for {
 		e, mine := s.entry(k, index)
 		if mine {
@@ -157,11 +153,10 @@ func (s *Store) made(ctx context.Context, k group, index int) (*entry, error) {
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
-		left := errors.Is(e.err, context.Canceled) || errors.Is(e.err, context.DeadlineExceeded)
-		if mine || !left || ctx.Err() != nil {
-			return e, nil
+		if mine || !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) {
+			return e.size, e.err
 		} // else whoever made it went away
 	}
 }

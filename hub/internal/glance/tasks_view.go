@@ -151,6 +151,8 @@ func (s *Server) sourceMessage(o *storev1.Operation) string {
 		text += fmt.Sprintf(" at %d MiB/s", p.Rate>>20)
 	}
 	switch p.Phase {
+	case importer.PhaseQueued:
+		return "waits for its turn"
 	case importer.PhaseConverting:
 		return "converting" + percent(p)
 	case importer.PhaseBoth:

@@ -107,7 +107,11 @@ func (im *Importer) create(ctx context.Context, in catalog.Import, begin begin, 
 	}
 	s.content = image.NewID()
 	in.Content, in.Incoming = s.content, s.incoming
-	w, err := im.Area.Create(in.Content)
+	create := im.Area.Create
+	if s.stage {
+		create = im.Area.CreateWaiting
+	}
+	w, err := create(in.Content)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ type content struct {
 	writing  bool                  // a Writer owns the directory
 
 	transient bool // never survives the process; pinned
+	waits     bool // stays until it is imported: it leaves room
 	need      Need
 	mentioned bool // SetNeeds has named it
 	recovered bool // it was there when the area was opened

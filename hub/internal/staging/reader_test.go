@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
@@ -239,6 +240,33 @@ func TestTransientContentsGiveUpOneByOne(t *testing.T) {
 	if n := len(a.Contents()); n != 0 {
 		t.Errorf("%d contents are left", n)
 	}
+}
+
+// What waits for an import leaves room for what is made of it.
+func TestWaitingContentLeavesRoom(t *testing.T) {
+	a, ctx := testArea(t, Options{Limit: MinLimit}), testContext(t)
+	w, err := a.CreateWaiting(image.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := (MinLimit - spared) / frame.MaxSize
+	for i := range full {
+		if err := w.Append(ctx, chunk(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, end := context.WithCancel(ctx)
+	end()
+	wantReason(t, w.Append(ended, chunk(0)), fault.Exhausted, ReasonFull)
+	other, err := a.Create(image.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Append(ctx, chunk(1)); err != nil {
+		t.Error(err)
+	}
+	w.Abort("the test has ended")
+	other.Abort("the test has ended")
 }
 
 // A transient content is not there any more after a restart, and not taken for a stray one before.

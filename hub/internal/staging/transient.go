@@ -8,8 +8,8 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
-// spared is what transient contents leave free in bytes: room for the frames of what is made of them, and for those that
-// sites send.
+// spared is what transient contents and those that wait for an import leave free in bytes: room for the frames of what is made
+// of them, and for those that sites send.
 const spared = 4 * frame.MaxSize
 
 // CreateTransient begins a content that is only there while another one is made of it. It is never made durable and goes
@@ -17,6 +17,18 @@ const spared = 4 * frame.MaxSize
 // Options.Patience without any space becoming free anywhere, and fail with Exhausted (ReasonFull) then: those who make
 // room may be waiting for each other. At most one gives up in that time. Errors are those of Create.
 func (a *Area) CreateTransient(id image.ID) (*Writer, error) { return a.create(id, true) }
+
+// CreateWaiting begins a content that nobody reads until it is imported. Like a transient one it leaves room for what is made of
+// it: else imports would wait for space that only imports can free. Errors are those of Create.
+func (a *Area) CreateWaiting(id image.ID) (*Writer, error) {
+	w, err := a.Create(id)
+	if err == nil {
+		a.mu.Lock()
+		w.c.waits = true
+		a.mu.Unlock()
+	}
+	return w, err
+}
 
 // CheckTransient returns Exhausted (ReasonFull) when a transient content of size bytes can never be here.
 func (a *Area) CheckTransient(size int64) error {
@@ -29,7 +41,7 @@ func (a *Area) CheckTransient(size int64) error {
 
 // room returns how much of the limit frames of the content may take.
 func (a *Area) room(c *content) int64 {
-	if c.transient {
+	if c.transient || c.waits {
 		return a.o.Limit - spared
 	}
 	return a.o.Limit
