@@ -92,7 +92,8 @@ func (c *conversion) result(d *disk) (catalog.Arrived, error) {
 }
 
 // receive takes all data in, checks it and closes whole.
-func (c *conversion) receive(body io.Reader, keep func([]byte) error, commit func() error) error {
+func (c *conversion) receive(body io.Reader, keep func([]byte) error, commit func() error) (err error) {
+	defer c.recovered(&err)
 	s := startSums(c.hashes(nil)...)
 	defer s.stop()
 	for last, begun := false, false; !last; {
@@ -117,7 +118,6 @@ func (c *conversion) receive(body io.Reader, keep func([]byte) error, commit fun
 		}
 	}
 	s.stop()
-	var err error
 	if c.virtual, err = c.finish(c.size); err != nil {
 		return err
 	}
@@ -138,7 +138,8 @@ func (c *conversion) hold() error {
 }
 
 // make writes the disk.
-func (c *conversion) make(d *disk) error {
+func (c *conversion) make(d *disk) (err error) {
+	defer c.recovered(&err)
 	ready := c.whole
 	if c.s.treat.disk == string(inspect.QCOW2) {
 		ready = c.begun

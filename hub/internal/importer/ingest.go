@@ -62,7 +62,8 @@ func (im *Importer) ingest(ctx context.Context, cancel context.CancelCauseFunc, 
 }
 
 // deliver stores the data, or the disk in it. head are its first bytes; all: there are no more.
-func (f *flow) deliver(body io.Reader, head []byte, all bool) (catalog.Arrived, error) {
+func (f *flow) deliver(body io.Reader, head []byte, all bool) (_ catalog.Arrived, err error) {
+	defer f.recovered(&err)
 	if f.s.treat.converts(head, all) {
 		return f.convert(body)
 	}
