@@ -11,7 +11,9 @@ import (
 // busy is an importer that does other imports first.
 type busy struct{ Importer }
 
-func (busy) Progress(image.ID) importer.Progress { return importer.Progress{Phase: importer.PhaseQueued} }
+func (busy) Progress(image.ID) importer.Progress {
+	return importer.Progress{Phase: importer.PhaseQueued}
+}
 
 // Staged data that is converted waits for its turn like a download, and says so; its record names a content from the start.
 func TestQueuedImportOfStagedData(t *testing.T) {
