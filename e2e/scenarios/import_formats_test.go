@@ -253,7 +253,7 @@ func keptFormat(l *importLab, _ string) {
 	data, err := os.ReadFile(file)
 	l.must(err)
 	id := l.queue("qcow2")
-	op, err := l.Client.Upload(l.T.Context(), &hubv1.UploadHeader{Id: id, KeepFormat: true}, bytes.NewReader(data), nil)
+	op, err := l.Client.Upload(l.T.Context(), &hubv1.UploadHeader{Id: id, KeepFormat: true, Target: lab.Select("central")}, bytes.NewReader(data), nil)
 	l.must(err)
 	l.Succeeds(op)
 	if img := l.user.Image(id); img.Text("disk_format") != "qcow2" || img["virtual_size"] != float64(odd) {
