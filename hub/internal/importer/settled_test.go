@@ -80,7 +80,7 @@ func TestConversionsAreShared(t *testing.T) {
 	b := newBench(t)
 	im := b.importer()
 	taken := func(project string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		c := &conversion{flow: &flow{im: im, ctx: ctx, a: &arrival{project: project}}, begun: make(chan struct{}), whole: make(chan struct{})}
 		c.s.treat.disk = "vmdk"
@@ -105,7 +105,7 @@ func TestHashingDoesNotWaitForOneImage(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	im := b.importer()
-	im.patience = 20 * time.Millisecond
+	im.patience = 5 * time.Second
 	away, here := uploaded(b, im, "raw", random(manifest.ChunkSize)), uploaded(b, im, "raw", random(manifest.ChunkSize))
 	for _, id := range []image.ID{away, here} {
 		old, rev := b.records.Image(id)
