@@ -133,7 +133,7 @@ scenarios() {
 		ATOLL_TEST_OSLO_POLICY=/usr/bin/python3 go test -count=1 -run Oslo ./pkg/policy
 	fi
 	note "scenarios on three real clusters"
-	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 30m ./e2e/scenarios/...
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 45m ./e2e/scenarios/...
 }
 
 # robustness: what takes too long for every change.

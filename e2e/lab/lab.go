@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -102,15 +103,22 @@ type source func() string
 // Token returns a token.
 func (s source) Token(context.Context, string) (string, error) { return s(), nil }
 
-// freeAddress returns a loopback address that nobody listens on now.
+// freeAddress returns a loopback address that nobody listens on now. Its port is below those that the system gives to
+// outgoing connections, which are made all the time and could take it before its server does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count = 12_000, 18_000
+	var err error
+	for range 100 {
+		var l net.Listener
+		address := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count)) //nolint:gosec // not a secret
+		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatalf("no port is free: %v", err)
+	return ""
 }
 
 // StartHub starts the hub and waits until it answers.
