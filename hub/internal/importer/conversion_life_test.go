@@ -102,7 +102,7 @@ func TestRestartOfStagedImport(t *testing.T) {
 		t.Fatalf("got %v", o)
 	}
 	b.wantData(id, disk)
-	if o := b.settled(lost.Id); o.Error.GetReason() != ReasonStagedLost {
+	if o := b.settled(lost.Id); o.Error.GetReason() != catalog.ReasonStagedLost {
 		t.Fatalf("got %v", o)
 	}
 }

@@ -11,9 +11,6 @@ import (
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
-// ReasonStagedLost is the reason of an import whose staged data is not there any more.
-const ReasonStagedLost = "STAGED_LOST"
-
 // ImportStaged begins an import of data that was staged before. When it is stored as it is, no byte is moved. Otherwise it
 // is read like that of any other source when it is the turn of the import; should that fail the data is still there.
 // Errors: those of catalog.BeginImport, STAGED_LOST, FETCH_QUEUE_FULL, and about the signature.
@@ -66,7 +63,7 @@ func (im *Importer) stagedHead(ctx context.Context, id image.ID) ([]byte, error)
 }
 
 func errStagedLost() error {
-	return fault.New(fault.Precondition, ReasonStagedLost, "the staged data is not there any more; stage the image again")
+	return fault.New(fault.Precondition, catalog.ReasonStagedLost, "the staged data is not there any more; stage the image again")
 }
 
 // findStaged makes the data that was staged for an image the source.
