@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,17 +146,17 @@ func TestBaseThatIsAway(t *testing.T) {
 // leaving is contents whose first reader goes away while it waits.
 type leaving struct {
 	*contents
-	began chan struct{}
+	first *atomic.Bool
+	began chan struct{} // closed when the first reader waits
 }
 
 func (l leaving) ReadChunk(ctx context.Context, id image.ID, i int, buf []byte) ([]byte, error) {
-	select {
-	case l.began <- struct{}{}:
+	if l.first.CompareAndSwap(true, false) {
+		close(l.began)
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
-	default:
-		return l.contents.ReadChunk(ctx, id, i, buf)
 	}
+	return l.contents.ReadChunk(ctx, id, i, buf)
 }
 
 // A site that goes away while a frame is made for it does no harm to another that waits for the same.
@@ -164,7 +165,8 @@ func TestMakerGoesAway(t *testing.T) {
 	s, c := start(t, 1<<30)
 	const id = image.ID("00000000-0000-4000-8000-000000000005")
 	c.data[id] = bytes.Repeat([]byte("all work and no play "), 100_000)
-	l := leaving{c, make(chan struct{})}
+	l := leaving{c, new(atomic.Bool), make(chan struct{})}
+	l.first.Store(true)
 	s.o.Contents = l
 	ctx, leave := context.WithCancel(t.Context())
 	first := make(chan error, 1)
