@@ -111,8 +111,8 @@ func TestPacedFrames(t *testing.T) {
 
 // A frame may take much longer than a peer may be silent, as long as its pieces flow.
 func TestSlowFramesAreNoStall(t *testing.T) {
-	s, ctx, p := newStore(t), testContext(t), &pacer{piece: 256 << 10, wait: 100 * time.Millisecond}
-	c, drain := paced(t, s, p, time.Second) // 17 pieces take 1.7 s
+	s, ctx, p := newStore(t), testContext(t), &pacer{piece: 256 << 10, wait: 200 * time.Millisecond}
+	c, drain := paced(t, s, p, 2500*time.Millisecond) // 17 pieces take 3.4 s
 	if raw, _, err := c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), make([]byte, manifest.ChunkSize)); err != nil || !bytes.Equal(raw, s.chunks[0]) {
 		t.Fatalf("%d bytes, %v", len(raw), err)
 	}

@@ -22,7 +22,7 @@ func TestSilentHub(t *testing.T) {
 	}))
 	defer s.Close()
 	defer close(stuck)
-	c := &Client{http: s.Client(), base: s.URL, idle: 50 * time.Millisecond}
+	c := &Client{http: s.Client(), base: s.URL, idle: 500 * time.Millisecond}
 	dec, closer, err := c.Manifest(context.Background(), "x", 0)
 	if err != nil {
 		t.Fatal(err)
