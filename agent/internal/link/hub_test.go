@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of the tests.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 type hubStream = agentv1.SessionService_ConnectServer
 
