@@ -202,9 +202,10 @@ func TestAppendZeroes(t *testing.T) {
 	}
 }
 
-// Two contents that wait for each other's space do not wait for ever: one gives up, the other goes on.
+// Two contents that wait for each other's space do not wait for ever: one gives up, the other goes on. The one that gives up has
+// to be gone before the other is out of patience, also on a slow disk.
 func TestTransientContentsGiveUpOneByOne(t *testing.T) {
-	a, ctx := testArea(t, Options{Limit: MinLimit, Patience: 50 * time.Millisecond}), testContext(t)
+	a, ctx := testArea(t, Options{Limit: MinLimit, Patience: 2 * time.Second}), testContext(t)
 	wantReason(t, a.CheckTransient(MinLimit), fault.Exhausted, ReasonFull)
 	if err := a.CheckTransient(MinLimit - spared); err != nil {
 		t.Fatal(err)

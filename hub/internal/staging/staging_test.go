@@ -60,7 +60,7 @@ func testArea(t testing.TB, o Options) *Area {
 
 // testContext ends when the test takes far too long.
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -133,7 +133,7 @@ func info(t testing.TB, a *Area, id image.ID) Info {
 // until waits for something that another goroutine is about to do.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for !ok() {
 		if retry.Sleep(ctx, time.Millisecond) != nil {
