@@ -63,7 +63,7 @@ func catchUp(t *testing.T, s, other *Store) {
 	other.cache.mu.RLock()
 	rev := other.cache.rev
 	other.cache.mu.RUnlock()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.cache.waitRevision(ctx, rev); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func overtake(t *testing.T, steady *Store) {
 // waitFor waits until the cache of s fulfils a condition; the condition runs with the cache's lock held.
 func waitFor(t *testing.T, s *Store, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.cache.wait(ctx, cond); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestNoAnswerAtAll(t *testing.T) {
 	if !fault.Is(err, fault.Unavailable) || fault.ReasonOf(err) != "OUTCOME_UNKNOWN" {
 		t.Fatalf("got %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Fatalf("gave up after %s", took)
 	}
 	p.warm()

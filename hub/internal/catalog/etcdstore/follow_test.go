@@ -156,9 +156,9 @@ func TestSilentWatchIsReplaced(t *testing.T) {
 }
 
 func TestIdleWatchGivesSignsOfLife(t *testing.T) {
-	s, _, _ := deaf(t, func(c *timing) { c.progress, c.silence = 20*time.Millisecond, time.Second })
+	s, _, _ := deaf(t, func(c *timing) { c.progress, c.silence = 20*time.Millisecond, 3*time.Second })
 	began := s.metrics.seen.Load()
-	eventually(t, func() bool { return s.metrics.seen.Load() > began+int64(1500*time.Millisecond) })
+	eventually(t, func() bool { return s.metrics.seen.Load() > began+int64(4*time.Second) })
 	if n := listed(t, s, listSilence); n != 0 {
 		t.Fatalf("an idle watch was given up %g times", n)
 	}

@@ -58,9 +58,9 @@ func memory() string {
 
 // quick are waits for tests: long enough for a busy machine where a test must not give up, short where it waits.
 var quick = timing{
-	request: 2 * time.Second, commit: 10 * time.Second, settle: 2 * time.Second,
-	progress: 50 * time.Millisecond, silence: 2 * time.Second, relist: time.Hour,
-	lease: 5 * time.Second, renew: 200 * time.Millisecond, fence: 2 * time.Second,
+	request: 2 * time.Second, commit: time.Minute, settle: 30 * time.Second,
+	progress: 50 * time.Millisecond, silence: 20 * time.Second, relist: time.Hour,
+	lease: time.Minute, renew: 200 * time.Millisecond, fence: 30 * time.Second,
 	observe: time.Hour,
 	retry:   retry.Policy{Initial: 5 * time.Millisecond, Max: 50 * time.Millisecond},
 }
@@ -123,7 +123,7 @@ func TestConformance(t *testing.T) {
 // eventually waits for something that etcd or a goroutine does in its own time.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); {
+	for deadline := time.Now().Add(time.Minute); !cond(); {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen in time")
 		}
