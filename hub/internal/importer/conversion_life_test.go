@@ -65,7 +65,7 @@ func (b *bench) eventuallyEmpty() {
 	b.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for range 4000 {
+	for range 12_000 {
 		left := slices.ContainsFunc(b.area.Contents(), func(c staging.Info) bool { return !c.Gone || c.Frames > 0 })
 		if used, _ := b.area.Usage(); !left && used == 0 {
 			break

@@ -291,7 +291,7 @@ func TestHashesOfHolesComeLater(t *testing.T) {
 // eventually waits for records to become as they should be.
 func (b *bench) eventually(what string, is func() bool) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), 3*time.Minute)
 	defer cancel()
 	sub := b.catalog.Subscribe()
 	defer sub.Close()

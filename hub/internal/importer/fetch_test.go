@@ -281,7 +281,7 @@ func TestFetchCancelled(t *testing.T) {
 // idle waits until nothing arrives any more.
 func (b *bench) idle(im *Importer) {
 	b.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

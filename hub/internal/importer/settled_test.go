@@ -80,7 +80,7 @@ func TestConversionsAreShared(t *testing.T) {
 	b := newBench(t)
 	im := b.importer()
 	taken := func(project string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		c := &conversion{flow: &flow{im: im, ctx: ctx, a: &arrival{project: project}}, begun: make(chan struct{}), whole: make(chan struct{})}
 		c.s.treat.disk = "vmdk"

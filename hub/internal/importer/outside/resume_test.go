@@ -204,7 +204,7 @@ func TestResume(t *testing.T) {
 			web := serve(t, "127.0.0.1", c.s.ServeHTTP)
 			client := newClient(t, func(o *Options) {
 				if c.s.hang {
-					o.Stall = 200 * time.Millisecond
+					o.Stall = 2 * time.Second
 				}
 			})
 			got, err := get(t, client, Request{URI: web.URL})
@@ -339,12 +339,16 @@ func TestAnswers(t *testing.T) {
 	mux.HandleFunc("/silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 2*maxHeader)) })
 	web := serve(t, "127.0.0.1", mux.ServeHTTP)
-	c := newClient(t, func(o *Options) { o.Header = 500 * time.Millisecond })
+	c, soon := newClient(t), newClient(t, func(o *Options) { o.Header = 500 * time.Millisecond })
 	for path, reason := range map[string]string{
 		"/page": ReasonNotData, "/xhtml": ReasonNotData, "/dir/": ReasonNotData, "/empty": "INVALID_FIELD", "/none": "INVALID_FIELD", "/part": "INVALID_FIELD",
 		"/missing": "INVALID_FIELD", "/broken": "SOURCE_REFUSED", "/silent": ReasonUnreachable, "/huge": ReasonUnreachable,
 	} {
-		_, err := get(t, c, Request{URI: web.URL + path})
+		client := c
+		if path == "/silent" {
+			client = soon
+		}
+		_, err := get(t, client, Request{URI: web.URL + path})
 		wantReason(t, path, err, reason)
 	}
 	if data, err := get(t, c, Request{URI: web.URL + "/unsteady"}); err != nil || string(data) != "data" {
