@@ -83,7 +83,7 @@ func TestDeleteWhileAway(t *testing.T) {
 	h.sites.change("dcn1", func(s *fakeSite) { s.healthy, s.silent = false, true })
 	begin := time.Now()
 	h.delete(http.StatusNoContent, id)
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > 30*time.Second {
 		t.Fatalf("the answer took %s", took)
 	}
 	h.delete(http.StatusNotFound, id)

@@ -66,7 +66,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	t.Helper()
 	o := options{
 		limits:   catalog.DefaultLimits(),
-		settings: Settings{DeleteWait: 5 * time.Second, UploadWait: 5 * time.Second},
+		settings: Settings{DeleteWait: time.Minute, UploadWait: time.Minute},
 		outside:  outside.Options{Operator: true},
 		verifier: names{}, staging: 64 << 20,
 	}
@@ -89,7 +89,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.outside.Connect = 300 * time.Millisecond
+	o.outside.Connect = time.Second // a busy machine may be late
 	web, err := outside.New(o.outside)
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func (h *hub) until(what string, so func() bool) {
 	defer sub.Close()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !so() {
 		select {
 		case <-sub.C():

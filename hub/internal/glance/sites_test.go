@@ -184,7 +184,7 @@ func (s *fakeSite) present(id image.ID, r *storev1.Replica, o *agentv1.ObservedR
 
 // read gets the data of an image from the staging area, as agents do.
 func (f *fakeSites) read(ctx context.Context, img *storev1.Image) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	data := []byte{}
 	buf := make([]byte, manifest.ChunkSize)
