@@ -276,7 +276,7 @@ func TestFollowGivesUp(t *testing.T) {
 	}
 	h.Down(false)
 	h.Fail("WatchOperation", fault.New(fault.NotFound, "OPERATION_NOT_FOUND", "gone"))
-	waiting, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	waiting, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	patient, err := client.New(h.Addr, client.Options{})
 	if err != nil {

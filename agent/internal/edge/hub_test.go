@@ -108,7 +108,7 @@ func TestHubThatNeverAnswers(t *testing.T) {
 	w := httptest.NewRecorder()
 	began := time.Now()
 	err = h.pass(w, httptest.NewRequest(http.MethodGet, "/v2/images", nil), call{patience: 50 * time.Millisecond, fallback: true})
-	if fault.ReasonOf(err) != "HUB_AWAY" || time.Since(began) > 5*time.Second {
+	if fault.ReasonOf(err) != "HUB_AWAY" || time.Since(began) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	if err := h.ready(true); err == nil {

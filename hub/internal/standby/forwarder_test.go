@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patient bounds every wait of the tests.
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // hub is one hub of a test: its servers greet each caller and then say again what they hear.
 type hub struct {
