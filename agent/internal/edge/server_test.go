@@ -163,7 +163,7 @@ func TestSlowHub(t *testing.T) {
 	if a := s.get("/v2/images"); a.code != 200 || a.header.Get("X-Atoll-Partial") != "true" || !strings.Contains(a.body, string(img2)) {
 		t.Errorf("list: %+v", a)
 	}
-	if took := time.Since(began); took > 5*patienceFirst {
+	if took := time.Since(began); took > 30*patienceFirst {
 		t.Errorf("it took %v", took)
 	}
 	if a := s.get(path2); a.code != 200 || a.json(t)["os_glance_importing_to_stores"] != "dcn0" || a.header.Get("X-Atoll-Partial") != "" {

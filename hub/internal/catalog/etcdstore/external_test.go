@@ -37,7 +37,7 @@ func TestExternalEtcd(t *testing.T) {
 		t.Helper()
 		c := config(t, hubID)
 		c.Endpoints = []string{client}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		s, err := Open(ctx, c)
 		if err != nil {

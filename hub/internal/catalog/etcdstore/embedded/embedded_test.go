@@ -69,7 +69,7 @@ func dial(t *testing.T, endpoints ...string) *clientv3.Client {
 
 func put(t *testing.T, c *clientv3.Client, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := c.Put(ctx, key, value); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func put(t *testing.T, c *clientv3.Client, key, value string) {
 
 func wantValue(t *testing.T, c *clientv3.Client, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := c.Get(ctx, key)
 	if err != nil {
