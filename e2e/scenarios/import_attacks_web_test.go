@@ -191,7 +191,7 @@ func portScanner(l *attacked) {
 		l.T.Errorf("the messages differ: %v", texts)
 	}
 	times := slices.Sorted(maps.Values(took))
-	if times[len(times)-1]-times[0] > 5*time.Second {
+	if times[len(times)-1]-times[0] > 8*time.Second {
 		l.T.Errorf("the times differ: %v", times)
 	}
 }
@@ -228,7 +228,7 @@ func slowBodies(l *attacked) {
 	}
 	began := time.Now()
 	l.converts("qcow2", l.made("qcow2"))
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		l.T.Errorf("an import beside slow ones took %s", took)
 	}
 	for _, id := range ids {

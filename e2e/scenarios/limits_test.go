@@ -48,7 +48,7 @@ func TestLimits(t *testing.T) {
 	id := l.Import(data, "central")
 	before := l.moved()
 
-	l.ctl("site", "limit", "dcn0", "--rate", "8MiB/s")
+	l.ctl("site", "limit", "dcn0", "--rate", "4MiB/s")
 	op := l.MustCopy(id, "dcn0")
 	lab.Eventually(t, waitShort, "data moves", func() error {
 		if l.moved() == before {
@@ -63,15 +63,15 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %.1f MiB/s move, want %.0f MiB/s", what, got/mib, want/mib)
 		}
 	}
-	within("limit", l.speed(3*time.Second), 8*mib)
-	l.ctl("site", "limit", "dcn0", "--rate", "2MiB/s")
+	within("limit", l.speed(3*time.Second), 4*mib)
+	l.ctl("site", "limit", "dcn0", "--rate", "1MiB/s")
 	<-time.After(time.Second)
-	within("lower limit", l.speed(3*time.Second), 2*mib)
+	within("lower limit", l.speed(3*time.Second), mib)
 	// The window goes over the whole day.
-	l.ctl("site", "limit", "dcn0", "--window", "daily 00:00-24:00 Europe/Berlin=16MiB/s")
+	l.ctl("site", "limit", "dcn0", "--window", "daily 00:00-24:00 Europe/Berlin=8MiB/s")
 	<-time.After(time.Second)
-	within("higher limit of a window", l.speed(3*time.Second), 16*mib)
-	if out := l.ctl("site", "show", "dcn0"); !strings.Contains(out, "16MiB/s") || !strings.Contains(out, "Europe/Berlin") {
+	within("higher limit of a window", l.speed(3*time.Second), 8*mib)
+	if out := l.ctl("site", "show", "dcn0"); !strings.Contains(out, "8MiB/s") || !strings.Contains(out, "Europe/Berlin") {
 		t.Errorf("site show: %s", out)
 	}
 
