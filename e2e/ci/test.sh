@@ -84,12 +84,12 @@ unit() {
 	mapfile -t all < <(go list ./... | grep -v -e '/e2e/scenarios' -e '/e2e/robustness')
 	if ! command -v gcc >/dev/null; then
 		missing+=('race detector (needs gcc)')
-		CGO_ENABLED=0 go test -timeout 10m "${all[@]}"
+		CGO_ENABLED=0 go test -timeout 20m "${all[@]}"
 		return
 	fi
 	if [[ $headers == yes ]]; then
 		note "unit tests, race detector on"
-		CGO_ENABLED=1 go test -race -tags "$tags" -timeout 10m "${all[@]}"
+		CGO_ENABLED=1 go test -race -tags "$tags" -timeout 20m "${all[@]}"
 		return
 	fi
 	for p in "${all[@]}"; do
@@ -97,8 +97,8 @@ unit() {
 	done
 	note "unit tests, race detector on, without the ceph driver"
 	missing+=('tests of the ceph driver (need librbd-dev)')
-	CGO_ENABLED=1 go test -race -timeout 10m "${plain[@]}"
-	((${#linked[@]} == 0)) || CGO_ENABLED=0 go test -timeout 10m "${linked[@]}"
+	CGO_ENABLED=1 go test -race -timeout 20m "${plain[@]}"
+	((${#linked[@]} == 0)) || CGO_ENABLED=0 go test -timeout 20m "${linked[@]}"
 }
 
 # fuzz: a short run of every fuzz target.
@@ -112,9 +112,9 @@ conformance() {
 	can_run 'conformance on real Ceph' || return 0
 	start_lab
 	note "conformance of the ceph driver on a real cluster"
-	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 10m ./agent/internal/rbd/cephrbd/...
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 20m ./agent/internal/rbd/cephrbd/...
 	note "the Image API of a site on a real cluster"
-	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 5m -run OnCeph ./agent/internal/edge
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 10m -run OnCeph ./agent/internal/edge
 }
 
 # scenarios: hub, agents and atollctl as processes on three real clusters.
@@ -133,7 +133,7 @@ scenarios() {
 		ATOLL_TEST_OSLO_POLICY=/usr/bin/python3 go test -count=1 -run Oslo ./pkg/policy
 	fi
 	note "scenarios on three real clusters"
-	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 45m ./e2e/scenarios/...
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 75m ./e2e/scenarios/...
 }
 
 # robustness: what takes too long for every change.
