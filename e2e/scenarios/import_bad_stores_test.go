@@ -212,7 +212,7 @@ func cancelOne(l *badLab, r *rand.Rand, format string, data []byte) {
 // TestImportStagingWait has two imports that fill the staging area together, so that neither can end: they fail with the
 // reason and can be repeated.
 func TestImportStagingWait(t *testing.T) {
-	l := newImportLab(t, "--staging-limit", "96MiB", "--staging-wait", "3s")
+	l := newImportLab(t, "--staging-limit", "96MiB", "--staging-wait", "8s")
 	defer l.nothingLeft()()
 	file := filepath.Join(l.dir, "disk.qcow2")
 	l.run("qemu-img", "convert", "-O", "qcow2", l.disk(115<<20, 9), file)
