@@ -92,6 +92,12 @@ robustness: packages ## 200 clients on the Image API for two minutes, on real Ce
 bench: packages bench-images ## Measure copies and imports against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
 	@e2e/bench/run.sh
 	@e2e/bench/imports.sh
+	@e2e/bench/links.sh
+
+.PHONY: bench-links
+bench-links: packages ## Measure an image and its second version over slow lines beside rbd export-diff (BENCH_SITES=10 BENCH_RATE=... BENCH_DELAY=50ms)
+	@$(MAKE) build
+	@e2e/bench/links.sh
 
 .PHONY: bench-imports
 bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd
