@@ -86,8 +86,7 @@ func TestSumsSeeObjects(t *testing.T) {
 		switch same := sum == xxhash.Sum64(part(i)); {
 		case i == 5 && (!held || !same):
 			t.Errorf("chunk 5 is as it was, but its sum is %x", sum)
-		case i == 4 && held:
-			// Removing what a snapshot of librbd holds leaves a clone of it only when the remover knows the snapshot.
+		case i == 4 && held: // rados rm knows nothing of the snapshot, so it keeps no clone of the object
 			t.Error("chunk 4 was removed but is held")
 		case i == 6 && !held:
 			t.Error("chunk 6 is held but not reported")
