@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command with cgo on and the build tag that the installed librbd needs.
+# Runs a command with cgo on and the build tags that the installed librbd needs.
 # Without librbd's headers it says so and does nothing; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -29,7 +29,7 @@ func (c *cli) imageVerify() *cobra.Command {
 		Short: "Prove what an image or a file is: its digests, its copies and its signature",
 		Long: `Of an IMAGE, download the data and compare it with the image's SHA-512 and with the root digest of its manifest, which is
 what each site compares its copy with. Show the signature that the hub verified when the data came in, and when each copy was
-last compared. With --copies every site reads its copy back now and compares it. With --certificate the signature is verified
+last compared. With --copies every site proves its copy again now. With --certificate the signature is verified
 here too; that of data which was converted or unpacked cannot be repeated, and its certificate is compared instead.
 
 Of a FILE, verify the signature that 'image sign' has printed (--properties) with the signer's certificate. What has the name
@@ -63,7 +63,7 @@ of a file here is a file; use the UUID of an image that has the same name.`,
 	fs.StringVar(&f.certificate, "certificate", "", "certificate of the signer in PEM or DER")
 	fs.StringVar(&f.properties, "properties", "", "file with the four properties of a signature, KEY=VALUE one a line; - is standard input")
 	fs.StringArrayVar(&f.property, "property", nil, "one of the four properties, KEY=VALUE; may be repeated")
-	fs.BoolVar(&f.copies, "copies", false, "let every site read its copy back and compare it")
+	fs.BoolVar(&f.copies, "copies", false, "let every site prove its copy again")
 	must(cmd.RegisterFlagCompletionFunc("property", cobra.NoFileCompletions))
 	return cmd
 }

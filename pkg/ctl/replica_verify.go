@@ -13,7 +13,8 @@ func (c *cli) replicaVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE STORE",
 		Short: "Make the site compare its copy with the manifest",
-		Long: `Make the site read its copy back and compare it with the manifest. The operation fails with reason DATA_LOSS
+		Long: `Make the site compare its copy with the manifest, by checksums of its OSDs or by reading it (verify in the agent's
+configuration). The operation fails with reason DATA_LOSS
 when they differ.`,
 		Example:           "  atollctl replica verify debian-12 dcn0",
 		Args:              takes("IMAGE", "STORE"),

@@ -16,6 +16,7 @@ import (
 	"github.com/atoll-dcn/atoll/agent/internal/journal"
 	"github.com/atoll-dcn/atoll/agent/internal/link"
 	"github.com/atoll-dcn/atoll/agent/internal/replica"
+	"github.com/atoll-dcn/atoll/agent/internal/sums"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -47,6 +48,10 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	if err != nil {
 		return err
 	}
+	kept, err := sums.OpenDir(filepath.Join(c.StateDir, "sums"))
+	if err != nil {
+		return err
+	}
 	pools, err := openPools(ctx, c.StateDir, c.Stores, log)
 	if err != nil {
 		return err
@@ -57,7 +62,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 		return err
 	}
 	manager := replica.New(replica.Config{
-		Stores: pools.stores(), Frames: frames, Journal: journals, Parallel: c.Parallel, Workers: c.Workers, Compact: c.compact(),
+		Stores: pools.stores(), Frames: frames, Journal: journals, Sums: kept, Parallel: c.Parallel, Workers: c.Workers, Compact: c.compact(),
 		Log: log, Registry: registry, Now: time.Now,
 	})
 	images := openImageAPI(c, manager, log)

@@ -49,6 +49,7 @@ type StoreConfig struct {
 	Pool     string   `json:"pool"`
 	Features []string `json:"features"`
 	Path     string   `json:"path"`
+	Verify   string   `json:"verify"`
 }
 
 const (
@@ -159,6 +160,13 @@ func (s *StoreConfig) check(field string) error {
 	}
 	if s.Driver == "" {
 		s.Driver = driverCeph
+	}
+	switch s.Verify {
+	case "":
+		s.Verify = replica.VerifyChecksums
+	case replica.VerifyChecksums, replica.VerifyRead:
+	default:
+		return fault.BadField(field+".verify", "%q is not checksums or read", s.Verify)
 	}
 	switch s.Driver {
 	case driverCeph:

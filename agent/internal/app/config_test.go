@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
+	"github.com/atoll-dcn/atoll/agent/internal/replica"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
@@ -26,6 +27,15 @@ func TestParse(t *testing.T) {
 	}
 	if c.Site != "dcn0" || c.LogLevel != "info" || len(c.Stores) != 1 || c.Stores[0].Path != "/srv/images" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+func TestParseVerify(t *testing.T) {
+	for text, want := range map[string]string{"": replica.VerifyChecksums, ", verify: checksums": replica.VerifyChecksums, ", verify: read": replica.VerifyRead} {
+		c, err := parse([]byte(strings.Replace(good, "/srv/images", "/srv/images"+text, 1)))
+		if err != nil || c.Stores[0].Verify != want {
+			t.Errorf("%q: got %v, %v", text, c, err)
+		}
 	}
 }
 
@@ -55,6 +65,7 @@ func TestParseBad(t *testing.T) {
 	store := "{id: dcn0, driver: file, path: /srv/images}"
 	for _, c := range []struct{ field, text string }{
 		{"site", change("site: dcn0", "site: Bad Site")},
+		{"stores[0].verify", change("path: /srv/images", "path: /srv/images, verify: never")},
 		{"site", change("site: dcn0", "")},
 		{"site", change("site: dcn0", "site: [a]")},
 		{"hub.link", change("127.0.0.1:9394", "127.0.0.1")},

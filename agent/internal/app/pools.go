@@ -20,8 +20,9 @@ import (
 type pools []pool
 
 type pool struct {
-	id   image.StoreID
-	name string
+	id     image.StoreID
+	name   string
+	verify string // replica.VerifyChecksums or VerifyRead
 	rbd.Pool
 }
 
@@ -42,7 +43,7 @@ func openPools(ctx context.Context, stateDir string, stores []StoreConfig, log h
 		if name == "" {
 			name = s.ID
 		}
-		ps = append(ps, pool{image.StoreID(s.ID), name, p})
+		ps = append(ps, pool{image.StoreID(s.ID), name, s.Verify, p})
 	}
 	return ps, nil
 }
@@ -67,7 +68,7 @@ func openPool(ctx context.Context, stateDir string, s StoreConfig, log hclog.Log
 func (ps pools) stores() map[image.StoreID]replica.Store {
 	out := map[image.StoreID]replica.Store{}
 	for _, p := range ps {
-		out[p.id] = replica.Store{Pool: p.Pool, Name: p.name}
+		out[p.id] = replica.Store{Pool: p.Pool, Name: p.name, Verify: p.verify}
 	}
 	return out
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
-	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
 // Key names a journal.
@@ -57,7 +56,7 @@ func (d *Dir) Open(k Key, content image.ID) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if old.bad > 0 || old.torn || old.records == 0 || old.records > 2*old.live.n+pageSize {
+	if old.old || old.bad > 0 || old.torn || old.records == 0 || old.records > 2*old.live.n+pageSize {
 		// Written anew beside the old one and renamed over it, so that a crash leaves one or the other.
 		if err := d.rewrite(k, content, old.live); err != nil {
 			return nil, err
@@ -98,8 +97,8 @@ func (d *Dir) rewrite(k Key, content image.ID, live *table) (err error) {
 	head, seed := header(content)
 	_, _ = w.Write(head)
 	var rec []byte
-	live.each(func(i int, dig manifest.Digest) {
-		rec = appendRecord(rec[:0], seed, i, dig)
+	live.each(func(i int, e entry) {
+		rec = appendRecord(rec[:0], seed, i, e)
 		_, _ = w.Write(rec)
 	})
 	if err := errors.Join(w.Flush(), f.Close()); err != nil {

@@ -30,8 +30,17 @@ type Journal struct {
 func (j *Journal) Digest(i int) (manifest.Digest, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	d := j.live.get(i)
+	d := j.live.get(i).digest
 	return d, !d.IsZero()
+}
+
+// Sum returns what was recorded as the sum of chunk i with digest d; false when it was written with another digest, or
+// without a sum.
+func (j *Journal) Sum(i int, d manifest.Digest) (uint64, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e := j.live.get(i)
+	return e.sum, e.digest == d && e.sum != 0
 }
 
 // Len returns the number of chunks known to be written.
@@ -41,19 +50,21 @@ func (j *Journal) Len() int {
 	return j.live.n
 }
 
-// Record notes that chunk i has been written with digest d. It writes 40 bytes and does not sync. After an error the
-// chunk is known in memory only, and the next record takes the failed one's place in the file.
-func (j *Journal) Record(i int, d manifest.Digest) error {
+// Record notes that chunk i has been written with digest d. The sum is what the store should say of it, see rbd.Summer; 0
+// when that is not known. It writes 48 bytes and does not sync. After an error the chunk is known in memory only, and the
+// next record takes the failed one's place in the file.
+func (j *Journal) Record(i int, d manifest.Digest, sum uint64) error {
 	if i < 0 || i >= manifest.MaxChunks {
 		return fault.New(fault.Internal, "BAD_CHUNK", "chunk %d is out of range", i)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.live.get(i) == d {
+	e := entry{digest: d, sum: sum}
+	if j.live.get(i) == e {
 		return nil
 	}
-	j.live.set(i, d)
-	rec := appendRecord(nil, j.seed, i, d)
+	j.live.set(i, e)
+	rec := appendRecord(nil, j.seed, i, e)
 	if _, err := j.file.WriteAt(rec, j.end); err != nil {
 		return fault.Wrap(err, fault.Internal, "JOURNAL", "the journal cannot be written")
 	}
@@ -62,7 +73,7 @@ func (j *Journal) Record(i int, d manifest.Digest) error {
 }
 
 // Forget notes that chunk i must be written again. Call it before the chunk is touched.
-func (j *Journal) Forget(i int) error { return j.Record(i, manifest.Digest{}) }
+func (j *Journal) Forget(i int) error { return j.Record(i, manifest.Digest{}, 0) }
 
 // Close releases the file. The journal stays for the next Open.
 func (j *Journal) Close() error { return j.file.Close() }

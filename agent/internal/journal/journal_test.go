@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,7 +47,7 @@ func TestRemembersAcrossOpens(t *testing.T) {
 	}
 	j := open(t, d, testContent)
 	for _, i := range []int{0, 7, 70, manifest.MaxChunks - 1} {
-		if err := j.Record(i, digest(i)); err != nil {
+		if err := j.Record(i, digest(i), uint64(i)+1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,11 +65,56 @@ func TestRemembersAcrossOpens(t *testing.T) {
 	if got, ok := j.Digest(70); !ok || got != digest(70) {
 		t.Errorf("chunk 70: got %v %v", got, ok)
 	}
+	if sum, ok := j.Sum(70, digest(70)); !ok || sum != 71 {
+		t.Errorf("chunk 70: sum %d %v", sum, ok)
+	}
+	if _, ok := j.Sum(70, digest(71)); ok {
+		t.Error("chunk 70 has a sum of another digest")
+	}
 	if _, ok := j.Digest(7); ok {
 		t.Error("chunk 7 was forgotten but is known")
 	}
 	if _, ok := j.Digest(1); ok {
 		t.Error("chunk 1 was never written but is known")
+	}
+}
+
+// oldFile makes a journal of the first version, which has no sums.
+func oldFile(chunks ...int) []byte {
+	b, seed := headerOf(oldMagic, testContent)
+	for _, i := range chunks {
+		start := len(b)
+		d := digest(i)
+		b = binary.BigEndian.AppendUint32(b, uint32(i))
+		b = append(b, d[:]...)
+		b = binary.BigEndian.AppendUint32(b, crc32.Update(seed, castagnoli, b[start:]))
+	}
+	return b
+}
+
+func TestReadsTheFirstVersion(t *testing.T) {
+	path := t.TempDir()
+	d, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, testKey.file()), oldFile(3, 7, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		j := open(t, d, testContent)
+		if got, ok := j.Digest(7); !ok || got != digest(7) || j.Len() != 3+round {
+			t.Errorf("round %d: chunk 7 has %v %v, %d chunks", round, got, ok, j.Len())
+		}
+		if _, ok := j.Sum(7, digest(7)); ok {
+			t.Errorf("round %d: a sum came from nowhere", round)
+		}
+		if err := j.Record(8, digest(8), 9); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -78,7 +124,7 @@ func TestOtherContentStartsEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := open(t, d, testContent)
-	if err := j.Record(1, digest(1)); err != nil {
+	if err := j.Record(1, digest(1), uint64(1)+1); err != nil {
 		t.Fatal(err)
 	}
 	_ = j.Close()
@@ -102,7 +148,7 @@ func TestRefusesChunksOutOfRange(t *testing.T) {
 	j := open(t, d, testContent)
 	defer func() { _ = j.Close() }()
 	for _, i := range []int{-1, manifest.MaxChunks} {
-		if err := j.Record(i, digest(1)); err == nil {
+		if err := j.Record(i, digest(1), uint64(i)+1); err == nil {
 			t.Errorf("chunk %d was accepted", i)
 		}
 	}
@@ -152,7 +198,7 @@ func TestStaysSmallHoweverOftenChunksAreRewritten(t *testing.T) {
 			if err := j.Forget(i); err != nil {
 				t.Fatal(err)
 			}
-			if err := j.Record(i, digest(i+round)); err != nil {
+			if err := j.Record(i, digest(i+round), uint64(i)+1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -181,7 +227,7 @@ func TestDamageNeverInvents(t *testing.T) {
 		n := rapid.IntRange(1, 200).Draw(rt, "n")
 		j := open(rt, d, testContent)
 		for i := range n {
-			if err := j.Record(i*3, digest(i)); err != nil {
+			if err := j.Record(i*3, digest(i), uint64(i*3)+1); err != nil {
 				rt.Fatal(err)
 			}
 		}
@@ -213,7 +259,7 @@ func TestDamageNeverInvents(t *testing.T) {
 				rt.Errorf("chunk %d has a digest that was never recorded", i*3)
 			}
 		}
-		if err := j.Record(1, digest(9)); err != nil {
+		if err := j.Record(1, digest(9), uint64(1)+1); err != nil {
 			rt.Fatal(err)
 		}
 		_ = j.Close()
@@ -228,14 +274,15 @@ func TestDamageNeverInvents(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	head, seed := header(testContent)
 	f.Add(head)
-	f.Add(appendRecord(append([]byte(nil), head...), seed, 3, digest(3)))
+	f.Add(appendRecord(append([]byte(nil), head...), seed, 3, entry{digest(3), 4}))
 	f.Add([]byte("atolljn1"))
+	f.Add(oldFile(3, 7))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out, err := decode(bytes.NewReader(b), testContent)
 		if err != nil {
 			return
 		}
-		if out.live.n+out.bad > out.records || out.records*recordSize+headerSize > len(b) {
+		if out.live.n+out.bad > out.records || out.records*oldRecordSize+headerSize > len(b) {
 			t.Errorf("%d chunks, %d bad of %d records in %d bytes", out.live.n, out.bad, out.records, len(b))
 		}
 	})

@@ -2,7 +2,13 @@ package journal
 
 import "github.com/atoll-dcn/atoll/pkg/manifest"
 
-// table maps chunks to digests. Pages keep it small for images whose data is scattered; the zero digest means unknown.
+// entry is what is known of a chunk. The zero digest means unknown.
+type entry struct {
+	digest manifest.Digest
+	sum    uint64 // 0: unknown
+}
+
+// table maps chunks to entries. Pages keep it small for images whose data is scattered.
 type table struct {
 	pages map[int]*page
 	n     int
@@ -10,42 +16,42 @@ type table struct {
 
 const pageSize = 64
 
-type page [pageSize]manifest.Digest
+type page [pageSize]entry
 
 func newTable() *table { return &table{pages: make(map[int]*page)} }
 
-func (t *table) get(i int) manifest.Digest {
+func (t *table) get(i int) entry {
 	p := t.pages[i/pageSize]
 	if p == nil || i < 0 {
-		return manifest.Digest{}
+		return entry{}
 	}
 	return p[i%pageSize]
 }
 
-func (t *table) set(i int, d manifest.Digest) {
+func (t *table) set(i int, e entry) {
 	p := t.pages[i/pageSize]
 	if p == nil {
-		if d.IsZero() {
+		if e.digest.IsZero() {
 			return
 		}
 		p = new(page)
 		t.pages[i/pageSize] = p
 	}
-	switch was := p[i%pageSize]; {
-	case was.IsZero() && !d.IsZero():
+	switch was := p[i%pageSize].digest; {
+	case was.IsZero() && !e.digest.IsZero():
 		t.n++
-	case !was.IsZero() && d.IsZero():
+	case !was.IsZero() && e.digest.IsZero():
 		t.n--
 	}
-	p[i%pageSize] = d
+	p[i%pageSize] = e
 }
 
 // each calls f for every known chunk, in no particular order.
-func (t *table) each(f func(i int, d manifest.Digest)) {
+func (t *table) each(f func(i int, e entry)) {
 	for n, p := range t.pages {
-		for k, d := range p {
-			if !d.IsZero() {
-				f(n*pageSize+k, d)
+		for k, e := range p {
+			if !e.digest.IsZero() {
+				f(n*pageSize+k, e)
 			}
 		}
 	}

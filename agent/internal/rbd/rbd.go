@@ -10,7 +10,11 @@
 // driver bounds how many such abandoned calls it keeps.
 package rbd
 
-import "context"
+import (
+	"context"
+
+	"github.com/atoll-dcn/atoll/pkg/fault"
+)
 
 // SnapshotName is the name of the snapshot that every published image carries, fixed by Glance's RBD store.
 const SnapshotName = "snap"
@@ -76,7 +80,27 @@ type Snapshot interface {
 	Reader
 	// Meta returns a value stored with SetMeta on the image; empty when there is none.
 	Meta(ctx context.Context, key string) (string, error)
+	Summer
 }
+
+// Summer sums up chunks where they are kept, so that their bytes do not move.
+type Summer interface {
+	// Sum returns the xxHash64 with seed 0 of what the store holds of the manifest chunk (4 MiB) with number i, from its first
+	// byte on. That may be less than the chunk: what is not held behind it reads as zeroes. So an equal sum of the same bytes
+	// proves them, one of other bytes nothing. held is false when the store holds nothing of the chunk, which reads as zeroes
+	// then. Fails with Precondition NO_SUMS when the store cannot do that for this snapshot. Safe for concurrent use.
+	Sum(ctx context.Context, i int) (sum uint64, held bool, err error)
+}
+
+// NoSums is the error of Summer.Sum for a snapshot whose chunks cannot be summed up; cause may be nil.
+func NoSums(cause error) error {
+	return fault.Wrap(cause, fault.Precondition, reasonNoSums, "the store cannot sum up the chunks of this image")
+}
+
+// IsNoSums reports whether err is one of NoSums.
+func IsNoSums(err error) bool { return fault.ReasonOf(err) == reasonNoSums }
+
+const reasonNoSums = "NO_SUMS"
 
 // Image is an image opened for writing.
 type Image interface {

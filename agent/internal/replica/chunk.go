@@ -44,7 +44,7 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 			return err
 		}
 		if same {
-			f.note(c.i, c.digest)
+			f.note(c.i, c.digest, f.sum(buf[:f.chunkLen(c.i)], false))
 			f.resumed(c.i)
 			return nil
 		}
@@ -53,10 +53,11 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 	if err != nil {
 		return err
 	}
+	sum := f.sum(raw, c.fresh)
 	if err := f.put(ctx, c, raw); err != nil {
 		return err
 	}
-	f.note(c.i, c.digest)
+	f.note(c.i, c.digest, sum)
 	f.track.finish(c.i, 0)
 	if c.fresh {
 		f.keepPromise(manifest.ChunkSize)

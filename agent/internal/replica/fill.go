@@ -40,6 +40,7 @@ type fill struct {
 	accepted chan struct{}
 	man      *manifest.Manifest // set when accepted
 	root     manifest.Digest
+	sums     []uint64 // what the store should say of the chunks, see comparison
 
 	mu       sync.Mutex
 	promised int64 // of store.promise, not yet written
@@ -217,11 +218,11 @@ func (f *fill) has(i int, d manifest.Digest) bool {
 }
 
 // note writes the journal. A journal that cannot be written costs time after a crash, nothing else.
-func (f *fill) note(i int, d manifest.Digest) {
+func (f *fill) note(i int, d manifest.Digest, sum uint64) {
 	if f.jour == nil {
 		return
 	}
-	if err := f.jour.Record(i, d); err != nil {
+	if err := f.jour.Record(i, d, sum); err != nil {
 		f.log.Debug("journal not written", "chunk", i, "error", err)
 	}
 }

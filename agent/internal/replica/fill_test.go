@@ -38,7 +38,7 @@ func TestVerifyingIsReported(t *testing.T) {
 	hub := newFakeHub(t)
 	c := hub.add(conA, pattern(1, "p"))
 	s := newSite(t, hub).begin()
-	gate := s.pools[st0].Block(rbdtest.OpReadAt)
+	gate := s.pools[st0].Block(rbdtest.OpSum)
 	s.delta(goalOf(goalPresent, 1, conA))
 	<-gate.Entered()
 	s.await(isVerifying, 1)
@@ -230,7 +230,7 @@ func TestStoreFailures(t *testing.T) {
 		{rbdtest.OpOpen, fault.New(fault.Precondition, "POOL_MISSING", "no pool"), "POOL_MISSING", false},
 		{rbdtest.OpCreate, fault.New(fault.Denied, "NO_ACCESS", "key"), "NO_ACCESS", false},
 		{rbdtest.OpFlush, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "down"), "STORE_UNREACHABLE", true},
-		{rbdtest.OpReadAt, fault.New(fault.Internal, "EIO", "secret"), "STORE_ERROR", true},
+		{rbdtest.OpSum, fault.New(fault.Internal, "EIO", "secret"), "STORE_ERROR", true},
 		{rbdtest.OpExtents, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "down"), "STORE_UNREACHABLE", true},
 		{rbdtest.OpCreateSnapshot, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "down"), "STORE_UNREACHABLE", true},
 		{rbdtest.OpRename, fault.New(fault.Unavailable, "STORE_UNREACHABLE", "down"), "STORE_UNREACHABLE", true},

@@ -7,8 +7,8 @@ import (
 )
 
 type metrics struct {
-	received, saved, written, resumed, offered, corrupt, fills, verifies, adoptions *prometheus.CounterVec
-	healthy, free                                                                   *prometheus.GaugeVec
+	received, saved, written, resumed, offered, corrupt, fills, verifies, proved, adoptions *prometheus.CounterVec
+	healthy, free                                                                           *prometheus.GaugeVec
 }
 
 // newMetrics registers the metrics; r may be nil.
@@ -36,6 +36,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		corrupt:   counter("corrupt_chunks_total", "Chunks that differed from their digest.", "where"),
 		fills:     counter("fills_total", "Fills by how they ended.", "result"),
 		verifies:  counter("verifications_total", "Verifications of published copies by how they ended.", "result"),
+		proved:    counter("proved_chunks_total", "Chunks of copies compared with their manifest, by the store's checksum or by reading them.", "how"),
 		adoptions: counter("adoptions_total", "Readings of copies that somebody else has made, by how they ended.", "result"),
 		healthy:   gauge("store_healthy", "1 while the store can be used."),
 		free:      gauge("store_free_bytes", "Free bytes of the store; 0 when unknown."),
@@ -59,4 +60,9 @@ func (m *metrics) store(s *agentv1.StoreStatus) {
 	}
 	m.healthy.WithLabelValues(s.StoreId).Set(healthy)
 	m.free.WithLabelValues(s.StoreId).Set(free)
+}
+
+// proved counts the chunks of a copy that were compared with its manifest.
+func (m *Manager) proved(j job) *prometheus.CounterVec {
+	return m.metrics.proved.MustCurryWith(prometheus.Labels{"store": string(j.key.Store)})
 }

@@ -29,7 +29,7 @@ func (f *fill) freeze(ctx context.Context) error {
 	return f.m.firmly(ctx, f.s, f.img.CreateSnapshot)
 }
 
-// check reads the snapshot back and returns the chunks that differ from the manifest, step 5.
+// check compares the snapshot with the manifest and returns the chunks that differ, step 5.
 func (f *fill) check(ctx context.Context) ([]int, error) {
 	f.m.enter(f.j, agentv1.ReplicaState_REPLICA_STATE_VERIFYING)
 	snap, err := f.s.pool.OpenSnapshot(ctx, hiddenName(f.j.key.Image))
@@ -37,7 +37,8 @@ func (f *fill) check(ctx context.Context) ([]int, error) {
 		return nil, atStore(err)
 	}
 	defer closed(snap)
-	return f.s.compare(ctx, snap, f.man, f.s.writing)
+	c := &comparison{snap: snap, man: f.man, stock: f.s.writing, sums: f.gather(), proved: f.m.proved(f.j)}
+	return c.run(ctx)
 }
 
 // repair writes damaged chunks again.
@@ -50,6 +51,9 @@ func (f *fill) repair(ctx context.Context, damaged []int) error {
 		for _, i := range damaged {
 			f.corrupt(whereStore, i)
 			f.track.undo(i)
+			if f.sums != nil {
+				f.sums[i] = 0
+			}
 			if f.jour != nil {
 				if err := f.jour.Forget(i); err != nil {
 					f.log.Debug("journal not written", "chunk", i, "error", err)
@@ -86,6 +90,7 @@ func (f *fill) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.m.keepSums(f.j, f.root, f.sums)
 	if f.jour != nil {
 		_ = f.jour.Close()
 		f.jour = nil

@@ -55,6 +55,7 @@ func (m *Manager) absent(ctx context.Context, j job) outcome {
 			return m.notRemoved(ctx, j, err)
 		}
 	}
+	m.dropSums(j)
 	return outcome{state: agentv1.ReplicaState_REPLICA_STATE_ABSENT}
 }
 
@@ -65,6 +66,7 @@ func (m *Manager) forgotten(ctx context.Context, j job) outcome {
 		return outcome{}
 	}
 	defer j.store.looks.give()
+	m.dropSums(j)
 	err := m.dropUnpublished(ctx, j)
 	var condemned found
 	if err == nil {

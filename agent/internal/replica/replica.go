@@ -18,12 +18,13 @@
 //     not know is read and compared; what the journal knows but the pool does not hold is written again.
 //  4. The exact length is set, everything is flushed, the snapshot is created. A hidden image that has a snapshot when an
 //     attempt begins loses it before anything is written.
-//  5. The snapshot is read back and compared with the manifest. Damage: the snapshot is removed, the damaged chunks are
-//     forgotten in the journal, then written again, and so on from 4.
+//  5. The snapshot is compared with the manifest: the store sums up each chunk, and that must be the sum of the bytes with
+//     the manifest's digest that the agent had in memory. What has no such sum, or another, is read back. Damage: the
+//     snapshot is removed, the damaged chunks are forgotten in the journal, then written again, and so on from 4.
 //  6. The root digest is stored with the image, the snapshot is protected.
 //  7. The hidden image is renamed to UUID. This is the publication, and atomic: before it nothing is visible, after it
 //     the copy is complete and verified.
-//  8. The journal is removed. One without its hidden image is removed by 1, or as garbage.
+//  8. The sums are kept for verifications and the journal is removed. One without its hidden image is removed by 1, or as garbage.
 //
 // Calls that change names, snapshots or metadata are not given up when the goal changes, only when the process ends or
 // the store does not answer: an abandoned rename could otherwise publish behind the back of the next step.
@@ -41,6 +42,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/agent/internal/journal"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+	"github.com/atoll-dcn/atoll/agent/internal/sums"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -65,9 +67,10 @@ type Config struct {
 	Stores   map[image.StoreID]Store // the stores of the site; the Manager does not close them
 	Frames   Frames
 	Journal  *journal.Dir
-	Parallel int    // fills at once in one store, default 4
-	Workers  int    // chunks in flight of one fill, default 8; each holds a buffer of 4 MiB
-	Compact  string // when chunks are fetched in a shorter form; default CompactAuto
+	Sums     *sums.Dir // of published copies; nil keeps none, and verifications read
+	Parallel int       // fills at once in one store, default 4
+	Workers  int       // chunks in flight of one fill, default 8; each holds a buffer of 4 MiB
+	Compact  string    // when chunks are fetched in a shorter form; default CompactAuto
 	Log      hclog.Logger
 	Registry prometheus.Registerer
 	Now      func() time.Time // default time.Now
@@ -77,6 +80,8 @@ type Config struct {
 type Store struct {
 	Pool rbd.Pool
 	Name string // name of the pool, reported until the cluster has told it itself
+	// Verify says how copies are verified; default VerifyChecksums.
+	Verify string
 }
 
 // Manager keeps the site's stores as the hub wants them. Its methods may be called from several goroutines and do not

@@ -39,6 +39,13 @@ func (s *store) garbage(ctx context.Context, m *Manager) ([]key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.cfg.Sums != nil {
+		more, err := m.cfg.Sums.Keys()
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
 	for _, n := range names {
 		if id, ok := unpublished(n); ok {
 			found = append(found, key{Store: s.id, Image: id})

@@ -16,6 +16,7 @@ import (
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/filerbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
+	"github.com/atoll-dcn/atoll/agent/internal/sums"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
@@ -49,7 +50,8 @@ type site struct {
 	t                 *testing.T
 	hub               *fakeHub
 	dirs              map[image.StoreID]string
-	journal           string
+	journal, sums     string
+	verify            string
 	workers, parallel int
 	registry          *prometheus.Registry
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
@@ -67,7 +69,7 @@ func newSite(t *testing.T, hub *fakeHub, stores ...image.StoreID) *site {
 	if len(stores) == 0 {
 		stores = []image.StoreID{st0}
 	}
-	s := &site{t: t, hub: hub, dirs: map[image.StoreID]string{}, journal: memDir(t), workers: 3}
+	s := &site{t: t, hub: hub, dirs: map[image.StoreID]string{}, journal: memDir(t), sums: memDir(t), workers: 3}
 	for _, id := range stores {
 		s.dirs[id] = memDir(t)
 	}
@@ -92,7 +94,12 @@ func (s *site) begin() *site {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	d, err := sums.OpenDir(s.sums)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	cfg := Config{
+		Sums:   d,
 		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers, Parallel: s.parallel,
 		Log: hclog.NewNullLogger(), Registry: s.registry,
 	}
@@ -112,7 +119,7 @@ func (s *site) begin() *site {
 			p = s.wrap(id, p)
 		}
 		s.pools[id] = rbdtest.NewFaulty(p)
-		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images"}
+		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify}
 	}
 	s.m = New(cfg)
 	s.m.pace = pace{

@@ -36,6 +36,7 @@ type store struct {
 	writing   *buffers
 	reading   *buffers
 	sending   *buffers
+	sums      bool // the store is asked for sums of chunks
 
 	// Guarded by Manager.mu.
 	status *agentv1.StoreStatus
@@ -49,7 +50,7 @@ type store struct {
 
 func newStore(id image.StoreID, s Store, parallel, workers int) *store {
 	return &store{
-		id: id, pool: s.Pool, scan: make(chan struct{}, 1),
+		id: id, pool: s.Pool, sums: s.Verify != VerifyRead, scan: make(chan struct{}, 1),
 		looks: make(slots, lookers), fills: make(slots, parallel), checks: make(slots, 1), adoptions: make(slots, adoptions),
 		writing: newBuffers(parallel * max(workers, readers)), reading: newBuffers(readers), sending: newBuffers(offerings * readers),
 		status: &agentv1.StoreStatus{

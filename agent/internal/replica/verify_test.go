@@ -94,7 +94,7 @@ func TestVerificationThatFails(t *testing.T) {
 // A new goal stops a verification at once.
 func TestVerificationIsInterrupted(t *testing.T) {
 	s, c := published(t, "dp")
-	gate := s.pools[st0].Block(rbdtest.OpReadAt)
+	gate := s.pools[st0].Block(rbdtest.OpSum)
 	defer gate.Release()
 	d := c.describe(goalOf(goalPresent, 1, conA))
 	d.VerifyGeneration = 1

@@ -3,9 +3,10 @@
 //
 // The headers of the installed librbd decide which build tag go-ceph needs. Debian 12 has Ceph 16 and needs
 //
-//	go build -tags pacific ./agent/...
+//	go build -tags pacific,ceph_preview ./agent/...
 //
-// Newer releases need the tag of their name, or none.
+// Newer releases need the tag of their name, or none. With ceph_preview go-ceph offers the checksums of RADOS; without it
+// Sum is not supported and copies are read to verify them. `make ceph-tags` prints the tags for the installed librbd.
 //
 // # Connection
 //

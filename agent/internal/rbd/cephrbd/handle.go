@@ -23,6 +23,8 @@ type handle struct {
 	size    atomic.Int64
 	frozen  atomic.Bool // the image has a snapshot, as far as this handle knows
 
+	objects objects // of a snapshot, for its sums
+
 	mu     sync.Mutex
 	users  int
 	closed bool
@@ -87,6 +89,7 @@ func (h *handle) leave() {
 
 // shut closes the library's handle; it is called once, with no users left.
 func (h *handle) shut() {
+	h.objects.close()
 	h.err = classify("close", h.img.Close())
 	h.p.release(h.session)
 	close(h.gone)

@@ -60,7 +60,7 @@ func (r *reader) extents(ctx context.Context, size int64, visit func(off, length
 	return w.Finish()
 }
 
-// seek moves the file's position, which nothing else uses.
+// seek moves the file's position, which nothing relies on: it may be called from several goroutines.
 func (r *reader) seek(off int64, whence int) (int64, error) { return r.f.Seek(off, whence) }
 
 func (r *reader) meta(ctx context.Context, key string) (string, error) {

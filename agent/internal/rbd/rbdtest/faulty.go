@@ -22,7 +22,8 @@ const (
 	OpOpenSnapshot    Op = "open_snapshot"
 	OpReadAt          Op = "read_at" // of images and of snapshots
 	OpExtents         Op = "extents" // of images and of snapshots
-	OpMeta            Op = "meta"    // of images and of snapshots
+	OpSum             Op = "sum"
+	OpMeta            Op = "meta" // of images and of snapshots
 	OpWriteAt         Op = "write_at"
 	OpZero            Op = "zero"
 	OpResize          Op = "resize"

@@ -110,3 +110,9 @@ func (s *faultySnapshot) Meta(ctx context.Context, key string) (value string, er
 	err = s.f.do(ctx, OpMeta, s.name, func() error { value, err = s.Snapshot.Meta(ctx, key); return err })
 	return value, err
 }
+
+// Sum implements rbd.Snapshot.
+func (s *faultySnapshot) Sum(ctx context.Context, i int) (sum uint64, held bool, err error) {
+	err = s.f.do(ctx, OpSum, s.name, func() error { sum, held, err = s.Snapshot.Sum(ctx, i); return err })
+	return sum, held, err
+}

@@ -1,6 +1,7 @@
 package rbdtest
 
 import (
+	"context"
 	"strings"
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
@@ -79,7 +80,10 @@ func testSnapshotFreezes(e *env) {
 
 func testMeta(e *env) {
 	img := e.create("image", chunk)
-	want := func(r rbd.Snapshot, key, value string) {
+	want := func(r interface {
+		Meta(ctx context.Context, key string) (string, error)
+	}, key, value string,
+	) {
 		e.Helper()
 		got, err := r.Meta(e.ctx, key)
 		if e.ok("meta", err); got != value {

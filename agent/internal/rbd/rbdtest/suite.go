@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Driver is what Driver must return.
 	Driver string
+	// NoSums says that the driver cannot sum up chunks.
+	NoSums bool
 	// Clone makes a copy-on-write clone of the image's protected snapshot by means outside of the seam.
 	Clone func(t *testing.T, image string) Clone
 	// Stall makes the storage stop answering and returns what makes it answer again. Nil when the driver has no such hook.
@@ -63,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) rbd.Pool, opts Options) {
 		{"Snapshot", testSnapshot},
 		{"SnapshotRanges", testSnapshotRanges},
 		{"SnapshotFreezes", testSnapshotFreezes},
+		{"Sums", testSums},
 		{"Meta", testMeta},
 		{"Children", testChildren},
 		{"RemoveWithClone", testRemoveWithClone},

@@ -1,0 +1,144 @@
+//go:build cgo && ceph_preview
+
+package cephrbd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ceph/go-ceph/rados"
+	librbd "github.com/ceph/go-ceph/rbd"
+	"golang.org/x/sys/unix"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
+)
+
+// objects are the RADOS objects of a snapshot, found at first use.
+type objects struct {
+	once   sync.Once
+	ioctx  *rados.IOContext // its own: what snapshot is read is a property of the context
+	prefix string
+	err    error
+}
+
+// close is called once, with no users left.
+func (o *objects) close() {
+	if o.ioctx != nil {
+		o.ioctx.Destroy()
+	}
+}
+
+// summable are the features with which an object is what it seems to be.
+const summable = DefaultFeatures | librbd.FeatureJournaling | librbd.FeatureDataPool | librbd.FeatureOperations
+
+// Sum implements rbd.Snapshot: the OSD reads the object and returns twelve bytes.
+func (s *cephSnapshot) Sum(ctx context.Context, i int) (uint64, bool, error) {
+	if off := int64(i) * manifest.ChunkSize; i < 0 || off >= s.Size() {
+		return 0, false, outOfRange(off, 1, s.Size())
+	}
+	type result struct {
+		sum  uint64
+		held bool
+	}
+	r, err := use(ctx, s.h, "checksum", s.h.p.limit(), func(img *librbd.Image) (r result, err error) {
+		o := &s.h.objects
+		o.once.Do(func() { o.err = o.find(s.h.session, img) })
+		if o.err != nil {
+			return r, o.err
+		}
+		r.sum, r.held, err = o.sum(i)
+		return r, err
+	}, nil)
+	return r.sum, r.held, err
+}
+
+// sum asks for the sum of a whole object, as long as it is.
+func (o *objects) sum(i int) (sum uint64, held bool, err error) {
+	reply := make([]byte, 4+8) // number of sums, sums; both little endian
+	err = o.ioctx.Checksum(fmt.Sprintf("%s.%016x", o.prefix, i), rados.ChecksumTypeXXHash64, reply, nil)
+	switch errno(err) {
+	case 0:
+	case unix.ENOENT:
+		return 0, false, nil
+	case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
+		return 0, false, rbd.NoSums(err)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	if n := binary.LittleEndian.Uint32(reply); n > 1 {
+		return 0, false, rbd.NoSums(fmt.Errorf("%d sums instead of one", n))
+	} else if n == 0 { // an empty object
+		return emptySum, true, nil
+	}
+	return binary.LittleEndian.Uint64(reply[4:]), true, nil
+}
+
+// emptySum is the xxHash64 of no bytes.
+const emptySum = 0xef46db3751d8e999
+
+// find makes sure that chunks are objects, and opens their pool at the snapshot.
+func (o *objects) find(s *session, img *librbd.Image) error {
+	if err := chunksAreObjects(img); err != nil {
+		return err
+	}
+	stat, err := img.Stat()
+	if err != nil {
+		return err
+	}
+	id, err := img.GetSnapID(rbd.SnapshotName)
+	if err != nil {
+		return err
+	}
+	pool, err := img.GetDataPoolID()
+	if err != nil {
+		return err
+	}
+	name, err := s.conn.GetPoolByID(pool)
+	if err != nil {
+		return err
+	}
+	ioctx, err := s.conn.OpenIOContext(name)
+	if err != nil {
+		return err
+	}
+	if ioctx.GetPoolID() != pool { // renamed and replaced just now
+		ioctx.Destroy()
+		return rbd.NoSums(nil)
+	}
+	if err := ioctx.SetReadSnap(rados.SnapID(id)); err != nil {
+		ioctx.Destroy()
+		return err
+	}
+	o.ioctx, o.prefix = ioctx, stat.Block_name_prefix
+	return nil
+}
+
+// chunksAreObjects fails with NO_SUMS unless each chunk is one object that holds its bytes as they are.
+func chunksAreObjects(img *librbd.Image) error {
+	features, err := img.GetFeatures()
+	if err != nil {
+		return err
+	}
+	unit, err := img.GetStripeUnit()
+	if err != nil {
+		return err
+	}
+	count, err := img.GetStripeCount()
+	if err != nil {
+		return err
+	}
+	switch _, err := img.GetParent(); {
+	case err == nil:
+		return rbd.NoSums(errors.New("the image is a clone"))
+	case errno(err) != unix.ENOENT:
+		return err
+	case features&^summable != 0 || unit != manifest.ChunkSize || count != 1:
+		return rbd.NoSums(fmt.Errorf("features %#x, %d stripes of %d bytes", features, count, unit))
+	}
+	return nil
+}
