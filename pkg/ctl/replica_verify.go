@@ -13,8 +13,8 @@ func (c *cli) replicaVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE STORE",
 		Short: "Make the site compare its copy with the manifest",
-		Long: `Make the site read its copy back and compare it with the manifest. The operation fails with reason DATA_LOSS
-when they differ.`,
+		Long: `Make the site read its copy back and compare it with the manifest now. The hub does the same by itself with every copy
+within --scrub-period. The operation fails with reason REPLICA_DAMAGED when they differ.`,
 		Example:           "  atollctl replica verify debian-12 dcn0",
 		Args:              takes("IMAGE", "STORE"),
 		ValidArgsFunction: c.complete(c.images, c.stores),
