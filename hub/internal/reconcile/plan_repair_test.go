@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
-	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -115,13 +114,6 @@ func TestRepairIsNotBegun(t *testing.T) {
 			}
 		})
 	}
-}
-
-// stop stops all data of a site, or lets it go on.
-func (b *board) stop(s image.StoreID, why string) {
-	view := b.w.Stores[s]
-	view.Stopped, view.HoldFrom = why, b.w.Now
-	b.w.Stores[s] = view
 }
 
 // retry does what the catalog does for replica retry.
@@ -239,7 +231,7 @@ func TestDeleteDuringRepair(t *testing.T) {
 	b.say(central, siteInUse)
 	b.say("dcn0", sitePresent)
 	b.say(central, sitePresent)
-	b.wantOp(o, failed, "IN_USE", cancelled, failed)
+	b.wantOp(o, failed, "IN_USE", failed, cancelled)
 	b.wantRepair(agentv1.Goal_GOAL_CONDEMNED)
 	o = b.startDelete()
 	b.plan()
@@ -269,8 +261,8 @@ func TestProven(t *testing.T) {
 	}{
 		{b.w.Now.Add(time.Minute), &agentv1.Failure{Message: "no"}, check},
 		{b.w.Now.Add(time.Minute), &agentv1.Failure{Message: "no"}, check},
-		{b.w.Now.Add(time.Minute), nil, b.w.Now.Add(time.Minute)},
-		{time.Unix(1, 0), nil, asked.Add(3 * time.Hour)},             // a clock that has lost its battery
+		{asked.Add(121 * time.Minute), nil, asked.Add(121 * time.Minute)},
+		{time.Unix(1, 0), nil, asked.Add(3 * time.Hour)},               // a clock that has lost its battery
 		{b.w.Now.Add(time.Hour * 9999), nil, asked.Add(5 * time.Hour)}, // and one that is ahead
 	} {
 		r := b.replica("dcn0")
