@@ -106,6 +106,7 @@ func (p *planner) run() {
 	for _, s := range p.stores() {
 		p.planReplica(s)
 	}
+	p.planRepairs()
 	p.planImageDelete()
 	for _, s := range p.stores() {
 		p.planRemoval(s)

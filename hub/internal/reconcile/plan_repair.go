@@ -22,6 +22,19 @@ func takingAway(r *storev1.Replica) bool {
 	return r.Repair == repairChecking || r.Repair == repairRemoving
 }
 
+// planRepairs decides about damaged copies, after all that the sites have said has been taken over: what is good now counts.
+func (p *planner) planRepairs() {
+	for _, s := range p.stores() {
+		switch r := p.replicas[s]; {
+		case r.Removal != storev1.Removal_REMOVAL_UNSPECIFIED:
+		case takingAway(r):
+			p.planRepair(s, r)
+		case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED && r.Reason == catalog.ReasonDamaged:
+			p.planDamaged(s, r)
+		}
+	}
+}
+
 // planDamaged begins to make a quarantined copy again when that is allowed and possible, and says why it is kept when not.
 func (p *planner) planDamaged(s image.StoreID, r *storev1.Replica) {
 	why, retryable := p.kept(s, r)

@@ -29,8 +29,7 @@ func (p *planner) planReplica(s image.StoreID) {
 	}
 	switch {
 	case p.planSource(s, r):
-	case takingAway(r):
-		p.planRepair(s, r)
+	case takingAway(r): // decided when all copies are known, see planRepairs
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 		p.planFailed(s, r)
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
@@ -225,7 +224,6 @@ func (p *planner) planFailed(s image.StoreID, r *storev1.Replica) {
 		} else if o != nil && o.Verification.GetGeneration() > r.VerifiedGeneration {
 			p.applyVerification(r, o.Verification)
 		}
-		p.planDamaged(s, r)
 	}
 }
 
