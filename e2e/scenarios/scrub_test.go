@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,9 @@ func TestScrub(t *testing.T) {
 		return r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_FAILED && r.GetReason() == "REPLICA_DAMAGED" && !r.GetRetryable() &&
 			strings.Contains(r.GetMessage(), "dependants")
 	})
-	l.Stores(id, "central")
+	if img := l.Image(id); !slices.Equal(img.Stores, []string{"central"}) {
+		t.Errorf("stores: %v", img.Stores)
+	}
 	remove()
 	if out, errs, code := l.Ctl("replica", "retry", id, "dcn0"); code != 0 {
 		t.Fatalf("%d %s%s", code, out, errs)
