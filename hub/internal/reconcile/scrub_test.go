@@ -15,12 +15,11 @@ const day = 24 * time.Hour
 
 // provenAt returns an image and a published copy of it in dcn0.
 func provenAt(name string, at time.Time) (*storev1.Replica, *storev1.Image) {
-	return &storev1.Replica{
-			ImageId: name, StoreId: "dcn0", SiteId: "dcn0", Phase: phaseActive, ContentId: contentID,
-			PhaseTime: catalog.Stamp(at.Add(-day)), VerifyTime: catalog.Stamp(at),
-		}, &storev1.Image{
-			Id: name, Content: &storev1.Content{Id: contentID, Complete: true, ManifestDigest: []byte{1}},
-		}
+	r := &storev1.Replica{
+		ImageId: name, StoreId: "dcn0", SiteId: "dcn0", Phase: phaseActive, ContentId: contentID,
+		PhaseTime: catalog.Stamp(at.Add(-day)), VerifyTime: catalog.Stamp(at),
+	}
+	return r, &storev1.Image{Id: name, Content: &storev1.Content{Id: contentID, Complete: true, ManifestDigest: []byte{1}}}
 }
 
 func TestScrubPlan(t *testing.T) {
@@ -90,8 +89,8 @@ func TestScrubsOldestFirst(t *testing.T) {
 	s := DefaultSettings()
 	s.ScrubParallel = 2
 	var tally siteTally
-	for i, age := range []time.Duration{8, 30, 9, 20} {
-		r, img := provenAt(fmt.Sprint(i), now.Add(-age*day))
+	for i, age := range []time.Duration{8 * day, 30 * day, 9 * day, 20 * day} {
+		r, img := provenAt(fmt.Sprint(i), now.Add(-age))
 		tally.add(r, img, true)
 	}
 	if begin, _ := tally.plan(s, now); len(begin) != 2 || begin[0].ImageId != "1" || begin[1].ImageId != "3" {

@@ -425,8 +425,8 @@ func (s *sim) rest(t *rapid.T) {
 		s.settle()
 		s.now = s.now.Add(25 * time.Hour)
 	}
-	for range 60 { // more than a period, in which every copy gets its turn
-		s.now = s.now.Add(4 * time.Hour)
+	for range 20 { // more than a period, in which every copy gets its turn
+		s.now = s.now.Add(12 * time.Hour)
 		s.scrubs.look(t.Context())
 		s.settle()
 	}
