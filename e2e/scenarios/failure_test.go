@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -176,20 +175,13 @@ func TestDamagedFrame(t *testing.T) {
 
 // TestVerify finds a chunk that is gone from the cluster and withdraws the location.
 func TestVerify(t *testing.T) {
-	l := lab.New(t)
+	l := lab.New(t, "--repair", "off")
 	data, _ := lab.Data(32<<20, 8)
 	id := l.Import(data, "central", "dcn0")
 	if out, errs, code := l.Ctl("replica", "verify", id, "dcn0"); code != 0 {
 		t.Fatalf("a good copy: %d %s%s", code, out, errs)
 	}
-	var info struct {
-		Prefix string `json:"block_name_prefix"`
-	}
-	if err := json.Unmarshal([]byte(l.MustRBD("dcn0", "info", "--format", "json", "images/"+id)), &info); err != nil {
-		t.Fatal(err)
-	}
-	// Without snapshots in the write's context the object goes for the snapshot too.
-	l.Rados("dcn0", "--pool", "images", "rm", info.Prefix+".0000000000000000")
+	loseObject(l, "dcn0", id)
 	out, errs, code := l.Ctl("replica", "verify", id, "dcn0")
 	if code != 1 || !strings.Contains(errs, "REPLICA_DAMAGED") {
 		t.Fatalf("a damaged copy: %d %s%s", code, out, errs)

@@ -54,7 +54,16 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 			l.add("chunks repaired", fmt.Sprint(p.GetChunksRepaired()))
 		}
 		l.add("location", r.GetLocation())
-		l.add("verified", c.when(r.GetVerifyTime()))
+		l.add("proven", c.when(r.GetVerifyTime()))
+		if r.GetVerifying() {
+			l.add("verification", "under way")
+		}
+		if r.GetVerifyMessage() != "" {
+			l.add("not verified", r.GetVerifyMessage())
+		}
+		if n := r.GetChunksDamaged(); n > 0 {
+			l.add("chunks damaged", fmt.Sprint(n))
+		}
 		if r.GetWaitingSince() != nil {
 			l.add("waiting since", c.when(r.GetWaitingSince()))
 		}

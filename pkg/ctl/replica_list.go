@@ -30,7 +30,7 @@ func (c *cli) replicaList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "DONE", "RATE", "SINCE", "REMARK"}
+			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "DONE", "RATE", "SINCE", "PROVEN", "REMARK"}
 			return showList(c, "replicas", replicas, header, func(r *hubv1.Replica) []string {
 				done := ""
 				if p := r.GetProgress(); p.GetBytesTotal() > 0 && replicaMoves(r) {
@@ -42,7 +42,7 @@ func (c *cli) replicaList() *cobra.Command {
 				}
 				return []string{
 					r.GetImageId(), r.GetStoreId(), r.GetSiteId(), phaseWord(r.GetPhase()), done, speed,
-					c.age(r.GetPhaseTime()), replicaRemark(r, c.env.Now()),
+					c.age(r.GetPhaseTime()), c.age(r.GetVerifyTime()), replicaRemark(r, c.env.Now()),
 				}
 			})
 		}),

@@ -11,8 +11,11 @@ import (
 func (c *cli) replicaRetry() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
-		Use:               "retry IMAGE STORE",
-		Short:             "Start a failed or waiting copy again at once",
+		Use:   "retry IMAGE STORE",
+		Short: "Start a failed or waiting copy again at once",
+		Long: `Start a failed or waiting copy again at once. A copy that a verification has found damaged is made again: its site is asked
+whether anything depends on it, it is removed, and written anew from another copy. It is kept when it has dependants, or when no
+other site that can be reached holds a good copy.`,
 		Example:           "  atollctl replica retry debian-12 dcn0",
 		Args:              takes("IMAGE", "STORE"),
 		ValidArgsFunction: c.complete(c.images, c.stores),

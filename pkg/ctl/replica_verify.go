@@ -13,9 +13,9 @@ func (c *cli) replicaVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE STORE",
 		Short: "Make the site compare its copy with the manifest",
-		Long: `Make the site compare its copy with the manifest, by checksums of its OSDs or by reading it (verify in the agent's
-configuration). The operation fails with reason DATA_LOSS
-when they differ.`,
+		Long: `Make the site compare its copy with the manifest now, by checksums of its OSDs or by reading it (verify in the agent's
+configuration). The hub does the same by itself with every copy within --scrub-period. The operation fails with reason
+REPLICA_DAMAGED when they differ.`,
 		Example:           "  atollctl replica verify debian-12 dcn0",
 		Args:              takes("IMAGE", "STORE"),
 		ValidArgsFunction: c.complete(c.images, c.stores),

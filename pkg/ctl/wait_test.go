@@ -72,7 +72,7 @@ func TestDelete(t *testing.T) {
 
 func TestReplicaVerbs(t *testing.T) {
 	h := furnish(t)
-	has(t, atollctl(t, h, exitOK, "replica", "verify", "debian-12", "central").out.String(), "verified         2026-08-31")
+	has(t, atollctl(t, h, exitOK, "replica", "verify", "debian-12", "central").out.String(), "proven           2026-08-31")
 	has(t, atollctl(t, h, exitOK, "replica", "retry", "debian-12", "dcn1").out.String(), "store            dcn1")
 	h.Script(clienttest.Step{Do: clienttest.FailAll(15, "DATA_LOSS", "the copy differs from the manifest")})
 	has(t, atollctl(t, h, exitFailed, "replica", "verify", debian, "central").err.String(), "[DATA_LOSS]")

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/agent/internal/journal"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
@@ -67,7 +66,7 @@ func (m *Manager) fill(ctx context.Context, j job, track *tracker) outcome {
 			"saved", p.BytesSaved, "repaired", p.ChunksRepaired, "took", m.cfg.Now().Sub(began))
 		return outcome{
 			state:        agentv1.ReplicaState_REPLICA_STATE_PRESENT,
-			verification: &agentv1.Verification{Time: timestamppb.New(m.cfg.Now())},
+			verification: f.proof(),
 		}
 	case ctx.Err() != nil:
 		m.metrics.fills.WithLabelValues(string(j.key.Store), "interrupted").Inc()

@@ -13,7 +13,7 @@ const (
 	metaContent  = "atoll.content"  // content id
 	metaImage    = "atoll.image"    // UUID of the image; another one in a clone, which inherits all metadata
 	metaManifest = "atoll.manifest" // root digest in hex; set right before publishing
-	metaVerified = "atoll.verified" // outcome of the latest verification that was asked for
+	metaVerified = "atoll.verified" // outcome of the latest verification, or of the check before publishing
 )
 
 func publishedName(id image.ID) string { return string(id) }

@@ -138,6 +138,9 @@ func (m *Manager) finish(j job, out outcome) bool {
 		if j.want.content != "" {
 			r.content = j.want.content
 		}
+		if out.state == agentv1.ReplicaState_REPLICA_STATE_ABSENT { // what is written in its place has not been verified
+			r.verification, r.verified = nil, 0
+		}
 	}
 	if out.verification != nil {
 		r.verification, r.verified = out.verification, out.verification.Generation

@@ -3,6 +3,8 @@ package replica
 import (
 	"context"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
@@ -69,9 +71,20 @@ func (f *fill) repair(ctx context.Context, damaged []int) error {
 	})
 }
 
+// proof is what is known of a copy that has just been checked.
+func (f *fill) proof() *agentv1.Verification {
+	return &agentv1.Verification{Time: timestamppb.New(f.m.cfg.Now())}
+}
+
 // publish makes the copy visible, steps 6 to 8.
 func (f *fill) publish(ctx context.Context) error {
-	err := f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.img.SetMeta(ctx, metaManifest, f.root.String()) })
+	proof := formatVerified(f.proof())
+	err := f.m.firmly(ctx, f.s, func(ctx context.Context) error {
+		if err := f.img.SetMeta(ctx, metaVerified, proof); err != nil {
+			return err
+		}
+		return f.img.SetMeta(ctx, metaManifest, f.root.String())
+	})
 	if err != nil {
 		return err
 	}

@@ -159,10 +159,12 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	limiter := h.limiter(touch)
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
-	loop = reconcile.NewLoop(reconcile.Config{
+	plans := reconcile.Config{
 		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central, Settings: h.Settings,
-		Log: h.log.Named("reconcile"), Now: time.Now,
-	})
+		Metrics: reconcile.NewMetrics(h.registry, time.Now), Log: h.log.Named("reconcile"), Now: time.Now,
+	}
+	loop = reconcile.NewLoop(plans)
+	scrubs := reconcile.NewScrubs(plans)
 	imports, err := h.importer(cat)
 	if err != nil {
 		return err
@@ -200,6 +202,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 		{Name: "bandwidth", Run: limiter.Run},
 		{Name: "needs", Run: needs.Run},
 		{Name: "reconcile", Run: loop.Run},
+		{Name: "scrubs", Run: scrubs.Run},
 		{Name: "importer", Run: imports.Run},
 		{Name: "sessions", Run: sessions.Run},
 		{Name: "history", Run: func(ctx context.Context) error {

@@ -51,6 +51,7 @@ type Config struct {
 	Formats        FormatConfig
 	Signature      SignatureConfig
 	Bandwidth      BandwidthConfig
+	Scrub          ScrubConfig
 	Limits         catalog.Limits
 	Sizes          sizes
 	Log            telemetry.LogOptions
@@ -141,6 +142,9 @@ func (c *Config) check() (central image.StoreID, limit int64, err error) {
 		return "", 0, err
 	}
 	if err := c.Bandwidth.check(); err != nil {
+		return "", 0, err
+	}
+	if err := c.Scrub.check(&c.Settings); err != nil {
 		return "", 0, err
 	}
 	if err := c.Imports.check(); err != nil {

@@ -40,6 +40,7 @@ connect is an administrator, so both user-facing addresses must then be loopback
 	c.access(f)
 	c.limits(f)
 	c.bandwidth(f)
+	c.scrubbing(f)
 	c.imports(f)
 	c.compacting(f)
 	c.formats(f)

@@ -126,5 +126,6 @@ func BeginRemoval(r *storev1.Replica, now time.Time) *storev1.Replica {
 	n.PhaseTime = Stamp(now)
 	n.Generation = NextGeneration(r.Generation, now)
 	n.Reason, n.Message, n.Retryable, n.NextAttemptTime = "", "", false, nil
+	n.Repair = storev1.Repair_REPAIR_UNSPECIFIED
 	return n
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -91,7 +92,7 @@ func (c *Catalog) copyPlan(id image.ID, stores []image.StoreID, all bool) ([]ima
 	return out, restarts, nil
 }
 
-// RetryReplica starts a failed or waiting copy again at once.
+// RetryReplica starts a failed or waiting copy again at once. A damaged one is made again.
 func (c *Catalog) RetryReplica(ctx context.Context, id image.ID, store image.StoreID) (*storev1.Operation, error) {
 	var op *storev1.Operation
 	err := repeat(ctx, func() error {
@@ -112,9 +113,9 @@ func (c *Catalog) RetryReplica(ctx context.Context, id image.ID, store image.Sto
 		if img.Status == storev1.ImageStatus_IMAGE_STATUS_QUEUED {
 			return fault.New(fault.Precondition, "NOT_ACTIVE", "image %s has no data; import it again", id)
 		}
-		if r.Reason == ReasonDamaged {
+		if r.Reason == ReasonDamaged && r.Adopted {
 			return fault.New(fault.Precondition, ReasonDamaged,
-				"the published copy in store %s is damaged; delete it there and copy the image again", store)
+				"the copy in store %s is damaged and was not made by Atoll; delete it there and copy the image again", store)
 		}
 		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_COPY, id, []image.StoreID{store})
 		return c.records.Commit(ctx,
@@ -127,6 +128,13 @@ func (c *Catalog) RetryReplica(ctx context.Context, id image.ID, store image.Sto
 
 // ReasonDamaged marks a published copy that a verification found to differ from its manifest.
 const ReasonDamaged = "REPLICA_DAMAGED"
+
+// AskVerification changes r such that its site compares the copy with its manifest. A verification that is under way already
+// goes on, and another follows it: what has been read before now proves nothing to who asks now.
+func AskVerification(r *storev1.Replica, now time.Time) {
+	r.VerifyGeneration++
+	r.VerifyRequestTime = Stamp(now)
+}
 
 // VerifyReplica asks the site of a copy to compare it with its manifest.
 func (c *Catalog) VerifyReplica(ctx context.Context, id image.ID, store image.StoreID) (*storev1.Operation, error) {
@@ -143,7 +151,7 @@ func (c *Catalog) VerifyReplica(ctx context.Context, id image.ID, store image.St
 			return fault.New(fault.Precondition, "NOT_ACTIVE", "the copy in store %s is not complete", store)
 		}
 		r := proto.CloneOf(old)
-		r.VerifyGeneration++
+		AskVerification(r, c.now())
 		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_VERIFY, id, []image.StoreID{store})
 		op.VerifyGeneration = r.VerifyGeneration
 		return c.records.Commit(ctx,
@@ -162,9 +170,13 @@ func (c *Catalog) replica(id image.ID, store image.StoreID) (*storev1.Replica, i
 	return r, rev, nil
 }
 
-// restarted returns a copy of r that begins again with no failures counted.
+// restarted returns a copy of r that begins again with no failures counted. A damaged one is taken away first, if nothing
+// depends on it and another copy is there.
 func (c *Catalog) restarted(r *storev1.Replica) *storev1.Replica {
 	n := proto.CloneOf(r)
+	if r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED && r.Reason == ReasonDamaged && !r.Adopted {
+		n.Repair = storev1.Repair_REPAIR_CHECKING
+	}
 	n.Phase = storev1.ReplicaPhase_REPLICA_PHASE_PENDING
 	n.PhaseTime = c.stamp()
 	n.Generation = NextGeneration(r.Generation, c.now())

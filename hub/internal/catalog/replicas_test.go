@@ -99,9 +99,19 @@ func TestRetryReplica(t *testing.T) {
 	}
 	r = proto.CloneOf(r)
 	r.Phase, r.Reason = failed, catalog.ReasonDamaged
+	r.Adopted = true
 	w.records.Put(catalog.ReplicaKey(id, "dcn0"), r)
 	_, err = w.RetryReplica(t.Context(), id, "dcn0")
 	wantFault(t, err, fault.Precondition, catalog.ReasonDamaged)
+	r = proto.CloneOf(r)
+	r.Adopted = false
+	w.records.Put(catalog.ReplicaKey(id, "dcn0"), r)
+	if _, err = w.RetryReplica(t.Context(), id, "dcn0"); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ = w.records.Replica(id, "dcn0"); r.Phase != pending || r.Repair != storev1.Repair_REPAIR_CHECKING {
+		t.Fatalf("a damaged copy is not taken away first: %v", r)
+	}
 }
 
 func TestVerifyReplica(t *testing.T) {
@@ -113,7 +123,8 @@ func TestVerifyReplica(t *testing.T) {
 	for want := uint64(1); want <= 2; want++ {
 		op, err := w.VerifyReplica(t.Context(), id, "central")
 		r, _ := w.records.Replica(id, "central")
-		if err != nil || op.VerifyGeneration != want || r.VerifyGeneration != want || r.Generation != 7 {
+		if err != nil || op.VerifyGeneration != want || r.VerifyGeneration != want || r.Generation != 7 ||
+			!r.VerifyRequestTime.AsTime().Equal(w.now) {
 			t.Fatalf("got %v, %v, %v", op, r, err)
 		}
 	}

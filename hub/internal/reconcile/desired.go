@@ -10,10 +10,13 @@ import (
 // hub and every restart says the same.
 func Desired(img *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
 	d := &agentv1.DesiredReplica{
-		ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation, VerifyGeneration: r.VerifyGeneration,
+		ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation,
 		Content: &agentv1.Content{
 			ContentId: r.ContentId, SizeBytes: img.GetContent().GetSizeBytes(), ManifestDigest: img.GetContent().GetManifestDigest(),
 		},
+	}
+	if r.VerifyGeneration > r.VerifiedGeneration {
+		d.VerifyGeneration = r.VerifyGeneration
 	}
 	if r.BaseImageId != "" {
 		d.Base = &agentv1.Base{ImageId: r.BaseImageId, ContentId: r.BaseContentId}
@@ -22,6 +25,10 @@ func Desired(img *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
 	case r.Removal == storev1.Removal_REMOVAL_CHECKING:
 		d.Goal = agentv1.Goal_GOAL_CONDEMNED
 	case r.Removal == storev1.Removal_REMOVAL_DECIDED:
+		d.Goal = agentv1.Goal_GOAL_ABSENT
+	case r.Repair == repairChecking:
+		d.Goal = agentv1.Goal_GOAL_CONDEMNED
+	case r.Repair == repairRemoving:
 		d.Goal = agentv1.Goal_GOAL_ABSENT
 	case held(r):
 		d.Goal = agentv1.Goal_GOAL_HOLD

@@ -31,6 +31,7 @@ type Config struct {
 	Needs    *Needs
 	Central  image.StoreID
 	Settings Settings
+	Metrics  *Metrics // nil: none
 	Log      hclog.Logger
 	Now      func() time.Time
 }
@@ -257,7 +258,7 @@ func (l *Loop) write(ctx context.Context, before, after Aggregate, revs revision
 	}
 	if after.Image == nil {
 		rest = append(rest, catalog.Write{Key: catalog.ImageKey(id), Revision: revs.image})
-	} else if !proto.Equal(after.Image, before.Image) {
+	} else if !proto.Equal(after.Image, before.Image) || takes(before, after) {
 		rest = append(rest, catalog.Write{Key: catalog.ImageKey(id), Value: after.Image, Revision: revs.image})
 	}
 	order := [][]catalog.Write{replicas, rest}
@@ -278,6 +279,13 @@ func (l *Loop) write(ctx context.Context, before, after Aggregate, revs revision
 	return nil
 }
 
+// takes reports whether a copy is given up because others are good. The image is written too then, so that this fails when the
+// others are dropped at the same moment.
+func takes(before, after Aggregate) bool {
+	removing := func(r *storev1.Replica) bool { return r.Repair == repairRemoving }
+	return slices.ContainsFunc(after.Replicas, removing) && !slices.ContainsFunc(before.Replicas, removing)
+}
+
 // report logs what an operator wants to know of a change.
 func (l *Loop) report(before, after Aggregate) {
 	old := map[string]*storev1.Replica{}
@@ -286,6 +294,7 @@ func (l *Loop) report(before, after Aggregate) {
 	}
 	for _, r := range after.Replicas {
 		o := old[r.StoreId]
+		l.Metrics.changed(o, r)
 		if o.GetPhase() == r.Phase && o.GetReason() == r.Reason && o.GetRemoval() == r.Removal {
 			continue
 		}

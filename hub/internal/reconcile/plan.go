@@ -58,6 +58,9 @@ type Settings struct {
 	RetryMax       time.Duration // longest wait between attempts
 	MaxAttempts    int32         // a retryable failure is final after so many attempts
 	StagedTimeout  time.Duration // staged data that nobody imports is dropped
+	ScrubPeriod    time.Duration // a copy is proven again at least this often; 0: only when asked for
+	ScrubParallel  int           // verifications at once at a site that the hub begins by itself
+	Repair         bool          // damaged copies are made again without being asked for
 }
 
 // DefaultSettings are those of an installation that says nothing.
@@ -65,7 +68,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		OfflineTimeout: 24 * time.Hour, CheckTimeout: time.Minute,
 		RetryInitial: 5 * time.Second, RetryMax: 5 * time.Minute, MaxAttempts: 300,
-		StagedTimeout: 24 * time.Hour,
+		StagedTimeout: 24 * time.Hour, ScrubPeriod: 7 * 24 * time.Hour, ScrubParallel: 1, Repair: true,
 	}
 }
 
@@ -103,6 +106,7 @@ func (p *planner) run() {
 	for _, s := range p.stores() {
 		p.planReplica(s)
 	}
+	p.planRepairs()
 	p.planImageDelete()
 	for _, s := range p.stores() {
 		p.planRemoval(s)

@@ -244,6 +244,7 @@ func TestPlanVerification(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBoard(t, central, "dcn0")
+			b.w.Settings.Repair = false
 			b.a.Replicas[1].VerifyGeneration = 1
 			o := b.start(storev1.OperationKind_OPERATION_KIND_VERIFY, "dcn0")
 			o.VerifyGeneration = 1
@@ -260,6 +261,7 @@ func TestPlanVerification(t *testing.T) {
 func TestPlanQuarantine(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, central, "dcn0")
+	b.w.Settings.Repair = false
 	b.a.Replicas[1].VerifyGeneration = 1
 	b.answer("dcn0", &agentv1.ObservedReplica{State: sitePresent, Verification: &agentv1.Verification{Generation: 1, ChunksDamaged: 1}})
 	b.wantPhase("dcn0", phaseFailed, catalog.ReasonDamaged)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
@@ -22,10 +24,12 @@ func (p *planner) planReplica(s image.StoreID) {
 	// An import that restarted has a new content; the site keeps the chunks that are the same.
 	if id := p.img.Content.GetId(); id != "" && r.ContentId != id {
 		r.ContentId = id
+		r.Repair = repairNone
 		p.restart(r)
 	}
 	switch {
 	case p.planSource(s, r):
+	case takingAway(r): // decided when all copies are known, see planRepairs
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_FAILED:
 		p.planFailed(s, r)
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
@@ -42,12 +46,8 @@ func (p *planner) planFilling(s image.StoreID, r *storev1.Replica) {
 		return
 	}
 	if !view.Online {
-		since := view.Since
-		if asked := r.PhaseTime.AsTime(); asked.After(since) { // or asked for again
-			since = asked
-		}
-		if p.givenUp(view, since) {
-			p.fail(r, reasonOffline, fmt.Sprintf("site %s has been offline since %s", r.SiteId, view.Since.UTC().Format(time.RFC3339)), true)
+		if since := later(view.Since, r.PhaseTime.AsTime()); p.givenUp(view, since) { // or since it was asked for again
+			p.failOffline(r, view)
 		}
 		return
 	}
@@ -57,6 +57,18 @@ func (p *planner) planFilling(s image.StoreID, r *storev1.Replica) {
 	if o := p.observed(r); o != nil {
 		p.apply(s, r, o)
 	}
+}
+
+// failOffline gives up to wait for the site of a replica, until it returns.
+func (p *planner) failOffline(r *storev1.Replica, view StoreView) {
+	p.fail(r, reasonOffline, fmt.Sprintf("site %s has been offline since %s", r.SiteId, view.Since.UTC().Format(time.RFC3339)), true)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // attemptDue starts the next attempt when its time has come. It reports whether the replica is not waiting for one.
@@ -78,16 +90,23 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING)
 		r.Location = ""
 		r.Reason, r.Message, r.Retryable = o.Failure.GetReason(), o.Failure.GetMessage(), o.Failure != nil
+		p.showRepair(r)
 	case agentv1.ReplicaState_REPLICA_STATE_VERIFYING:
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_VERIFYING)
 		r.Reason, r.Message, r.Retryable = "", "", false
+		p.showRepair(r)
 	case agentv1.ReplicaState_REPLICA_STATE_PRESENT:
 		if !p.img.Content.GetComplete() || ofAnother(o, r) {
 			return // cannot be: the site publishes only what has a root digest
 		}
+		if stillDamaged(r, o.Verification) { // one that was put back
+			p.fail(r, catalog.ReasonDamaged, damageMessage(r, "it is kept"), false)
+			return
+		}
+		p.applyPublished(r, o.Verification)
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE)
 		r.Location = p.location(s, r)
-		r.Reason, r.Message, r.Retryable, r.Attempts = "", "", false, 0
+		r.Reason, r.Message, r.Retryable, r.Attempts, r.Repair = "", "", false, 0, repairNone
 		p.img.FailedStores = without(p.img.FailedStores, r.StoreId)
 		p.applyVerification(r, o.Verification)
 	case agentv1.ReplicaState_REPLICA_STATE_FAILED:
@@ -137,22 +156,57 @@ func (p *planner) planActive(s image.StoreID, r *storev1.Replica) {
 	}
 }
 
-// applyVerification records the outcome of a verification and quarantines a copy that differs.
+// stillDamaged reports whether a published copy is the one that a verification has found damaged, and nothing newer is known.
+func stillDamaged(r *storev1.Replica, v *agentv1.Verification) bool {
+	return r.ChunksDamaged > 0 && v.GetGeneration() <= r.VerifiedGeneration && !published(r, v)
+}
+
+// published reports whether v is the check before publishing of a copy that was written after the latest verification.
+func published(r *storev1.Replica, v *agentv1.Verification) bool {
+	return v != nil && v.Generation == 0 && v.Failure == nil && v.ChunksDamaged == 0 &&
+		(r.VerifyTime == nil || v.Time.AsTime().After(r.VerifyTime.AsTime()))
+}
+
+// applyPublished records the check before publishing.
+func (p *planner) applyPublished(r *storev1.Replica, v *agentv1.Verification) {
+	if r.Phase != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE && published(r, v) {
+		r.VerifyTime, r.ChunksDamaged = p.within(v, r.CreateTime), 0
+		r.VerifyFailures, r.NextVerifyTime, r.VerifyMessage = 0, nil, ""
+	}
+}
+
+// applyVerification records the outcome of a verification and quarantines a copy that differs. One that could not be carried
+// out proves nothing and is repeated later.
 func (p *planner) applyVerification(r *storev1.Replica, v *agentv1.Verification) {
-	if v == nil || v.Generation < r.VerifiedGeneration || v.Generation > r.VerifyGeneration {
+	if v == nil || v.Generation <= r.VerifiedGeneration || v.Generation > r.VerifyGeneration {
 		return
 	}
 	r.VerifiedGeneration = v.Generation
 	r.VerifyMessage = v.Failure.GetMessage()
 	if v.Failure != nil {
+		r.VerifyFailures++
+		r.NextVerifyTime = catalog.Stamp(p.w.Now.Add(verifyBackoff(p.w.Settings, r.VerifyFailures)))
 		return
 	}
-	r.VerifyTime = v.Time
+	r.VerifyTime, r.VerifyFailures, r.NextVerifyTime = p.within(v, r.VerifyRequestTime), 0, nil
 	r.ChunksDamaged = v.ChunksDamaged
-	if v.ChunksDamaged > 0 {
+	if v.ChunksDamaged > 0 && r.Reason != catalog.ReasonDamaged {
 		p.fail(r, catalog.ReasonDamaged,
 			fmt.Sprintf("%d chunks differ from the manifest; the location has been withdrawn", v.ChunksDamaged), false)
 	}
+}
+
+// within returns when a verification ended, by the site's clock as far as that can be: not before it was asked for and not
+// after now. A site whose clock is wrong is neither read all the time nor never again.
+func (p *planner) within(v *agentv1.Verification, asked *timestamppb.Timestamp) *timestamppb.Timestamp {
+	t := v.GetTime().AsTime()
+	if asked != nil {
+		t = later(t, asked.AsTime())
+	}
+	if t.After(p.w.Now) {
+		t = p.w.Now
+	}
+	return catalog.Stamp(t)
 }
 
 // planFailed lets a copy go on when what it waited for is there, and a quarantined one return when it verifies clean.
@@ -204,6 +258,13 @@ func backoff(s Settings, attempts int32) time.Duration {
 		}
 	}
 	return min(d, s.RetryMax)
+}
+
+// verifyBackoff returns the wait before a verification is repeated that could not be carried out: with the default settings
+// from one minute to one hour.
+func verifyBackoff(s Settings, failures int32) time.Duration {
+	const times = 12 // a verification is not as urgent as a copy
+	return times * backoff(s, failures)
 }
 
 func without(list []string, s string) []string {

@@ -25,7 +25,7 @@ const (
 )
 
 // takeOver is one step of an agent for a copy that was adopted or shall be. It returns nil when the goal is none of those.
-func (c *simCopy) takeOver(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica, fault string) *agentv1.ObservedReplica {
+func (s *sim) takeOver(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedReplica, fault string) *agentv1.ObservedReplica {
 	f := &c.foreign
 	adopts := d.Goal == agentv1.Goal_GOAL_ADOPTED
 	if !adopts && (d.Goal != agentv1.Goal_GOAL_PRESENT || !d.Adopted) {
@@ -55,7 +55,7 @@ func (c *simCopy) takeOver(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica
 		if !ours {
 			c.published, f.there = d.Content.ContentId, false
 		}
-		c.vouch(d, o)
+		s.vouch(c, d, o)
 	}
 	return o
 }
@@ -87,7 +87,7 @@ func (s *sim) vanish(id image.ID, store image.StoreID) {
 	if r, _ := s.records.Replica(id, store); !r.GetAdopted() || c.condemned != "" || c.foreign.condemned {
 		return
 	}
-	c.published, c.clones = "", 0
+	c.published, c.clones, c.damaged, c.proof = "", 0, false, nil
 	c.foreign = simForeign{vanished: true}
 }
 

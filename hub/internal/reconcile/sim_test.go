@@ -25,9 +25,11 @@ type sim struct {
 	records *catalogtest.Records
 	catalog *catalog.Catalog
 	loop    *Loop
+	scrubs  *Scrubs
 	now     time.Time
 	stores  map[image.StoreID]*simStore
 	images  []image.ID
+	broken  bool // verifications cannot be carried out
 	alarms  map[image.ID]time.Time
 }
 
@@ -46,8 +48,8 @@ type simCopy struct {
 	partial   string
 	clones    int
 	damaged   bool
-	verified  uint64
-	failed    uint64 // generation whose attempt has failed
+	proof     *agentv1.Verification // the latest verification, or the check before publishing
+	failed    uint64                // generation whose attempt has failed
 	foreign   simForeign
 }
 
@@ -74,6 +76,7 @@ func newSim(tb interface{ Fatal(...any) }) *sim {
 	s.loop = NewLoop(Config{
 		Records: s.records, Sites: s, Needs: needs, Central: central, Settings: DefaultSettings(), Log: hclog.NewNullLogger(), Now: clock,
 	})
+	s.scrubs = NewScrubs(s.loop.Config)
 	for _, id := range []image.StoreID{central, "dcn0", "dcn1"} {
 		s.stores[id] = &simStore{online: true, since: s.now, copies: map[image.ID]*simCopy{}, observed: map[image.ID]*agentv1.ObservedReplica{}}
 		s.build(tb, id)
@@ -101,8 +104,24 @@ func (s *sim) Observed(r *storev1.Store, id image.ID) *agentv1.ObservedReplica {
 	return s.stores[image.StoreID(r.Id)].observed[id]
 }
 
-// plan lets the loop look at an image once.
-func (s *sim) plan(id image.ID) { s.loop.handle(context.Background(), id, s.alarms) }
+// plan lets the loop look at an image once. It panics when a damaged copy is given up although no other store has a good one.
+func (s *sim) plan(id image.ID) {
+	before, _ := s.records.Replicas(id)
+	s.loop.handle(context.Background(), id, s.alarms)
+	for _, old := range before {
+		r, _ := s.records.Replica(id, image.StoreID(old.StoreId))
+		if r.GetRepair() != repairRemoving || old.Repair == repairRemoving {
+			continue
+		}
+		others := slices.DeleteFunc(s.storeIDs(), func(other image.StoreID) bool {
+			o, _ := s.records.Replica(id, other)
+			return string(other) == r.StoreId || o.GetPhase() != storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE || !s.stores[other].online
+		})
+		if c := s.stores[image.StoreID(r.StoreId)].copies[id]; !c.damaged || len(others) == 0 {
+			panic(fmt.Sprintf("the last copy is given up: %v, %+v", r, *c))
+		}
+	}
+}
 
 // settle plans and lets agents act until nothing changes any more; time does not pass.
 func (s *sim) settle() {
@@ -151,7 +170,7 @@ func (s *sim) agent(store image.StoreID, id image.ID, fault string) bool {
 	}
 	switch d.Goal {
 	case agentv1.Goal_GOAL_PRESENT, agentv1.Goal_GOAL_ADOPTED:
-		if c.takeOver(d, o, fault) == nil {
+		if s.takeOver(c, d, o, fault) == nil {
 			s.fill(c, d, o, fault)
 		}
 	case agentv1.Goal_GOAL_CONDEMNED:
@@ -171,7 +190,7 @@ func (s *sim) agent(store image.StoreID, id image.ID, fault string) bool {
 			o.State = agentv1.ReplicaState_REPLICA_STATE_IN_USE
 			o.Failure = &agentv1.Failure{Reason: "IN_USE", Message: "has clones", Retryable: true}
 		} else {
-			c.published, c.condemned, c.partial = "", "", ""
+			c.published, c.condemned, c.partial, c.damaged, c.proof = "", "", "", false, nil
 			c.foreign.there, c.foreign.condemned = c.foreign.there && !taken, false
 			o.State = agentv1.ReplicaState_REPLICA_STATE_ABSENT
 		}
@@ -194,7 +213,7 @@ func (s *sim) fill(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedRep
 		c.published, c.condemned = c.condemned, ""
 		fallthrough
 	case c.published != "" && c.published == d.Content.ContentId:
-		c.vouch(d, o)
+		s.vouch(c, d, o)
 	case c.published != "" || c.condemned != "" || c.foreign.there || c.foreign.condemned:
 		o.State, o.Failure = agentv1.ReplicaState_REPLICA_STATE_FAILED, &agentv1.Failure{Reason: "NAME_TAKEN", Message: "taken"}
 	case fault != "":
@@ -207,18 +226,24 @@ func (s *sim) fill(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedRep
 	default:
 		c.published, c.partial = c.partial, ""
 		o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
-		o.Verification = &agentv1.Verification{Time: timestamppb.New(s.now)}
+		c.proof, c.damaged = &agentv1.Verification{Time: timestamppb.New(s.now)}, false
+		o.Verification = c.proof
 	}
 }
 
 // vouch answers for a published copy.
-func (c *simCopy) vouch(d *agentv1.DesiredReplica, o *agentv1.ObservedReplica) {
+func (s *sim) vouch(c *simCopy, d *agentv1.DesiredReplica, o *agentv1.ObservedReplica) {
 	o.State = agentv1.ReplicaState_REPLICA_STATE_PRESENT
-	c.verified = max(c.verified, d.VerifyGeneration)
-	o.Verification = &agentv1.Verification{Generation: c.verified, Time: timestamppb.New(time.Unix(1, 0))}
-	if c.damaged {
-		o.Verification.ChunksDamaged = 1
+	if d.VerifyGeneration != 0 && d.VerifyGeneration != c.proof.GetGeneration() {
+		c.proof = &agentv1.Verification{Generation: d.VerifyGeneration, Time: timestamppb.New(s.now)}
+		switch {
+		case s.broken:
+			c.proof.Failure = &agentv1.Failure{Reason: "STORE_UNREACHABLE", Message: "cannot be read"}
+		case c.damaged:
+			c.proof.ChunksDamaged = 1
+		}
 	}
+	o.Verification = c.proof
 }
 
 // fails answers that an attempt came to nothing.
@@ -284,7 +309,7 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 	ctx := context.Background()
 	all := rapid.Bool().Draw(t, "all must succeed")
 	some := catalog.Target{Stores: []string{string(store)}, AllMustSucceed: all}
-	switch rapid.IntRange(0, 26).Draw(t, "action") {
+	switch rapid.IntRange(0, 30).Draw(t, "action") {
 	case 0:
 		_, _ = s.upload(id, some)
 	case 1:
@@ -331,6 +356,15 @@ func (s *sim) step(t *rapid.T, i int, id image.ID, store image.StoreID) {
 		for _, st := range s.stores {
 			st.observed = map[image.ID]*agentv1.ObservedReplica{}
 		}
+	case 24:
+		if c := s.stores[store].copies[id]; c != nil && c.published != "" {
+			c.damaged = true
+		}
+	case 25:
+		s.broken = rapid.Bool().Draw(t, "broken")
+	case 26:
+		s.now = s.now.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "days")) * 24 * time.Hour)
+		s.scrubs.look(ctx)
 	case 20, 21:
 		s.nova(t, id, store)
 	case 22:
@@ -383,6 +417,7 @@ func (s *sim) rest(t *rapid.T) {
 			c.clones = 0
 		}
 	}
+	s.broken = false
 	for range 4 {
 		for _, id := range s.images {
 			s.eachImport(id, func(o *storev1.Operation) { _ = s.arrive(o) })
@@ -390,7 +425,11 @@ func (s *sim) rest(t *rapid.T) {
 		s.settle()
 		s.now = s.now.Add(25 * time.Hour)
 	}
-	s.settle()
+	for range 20 { // more than a period, in which every copy gets its turn
+		s.now = s.now.Add(12 * time.Hour)
+		s.scrubs.look(t.Context())
+		s.settle()
+	}
 	before := s.records.Commits()
 	for _, id := range s.images {
 		s.plan(id)
@@ -419,6 +458,9 @@ func (s *sim) checkRest(t *rapid.T, id image.ID) {
 		switch r.GetPhase() {
 		case storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 			active++
+			if age := s.now.Sub(proven(r)); age > s.loop.Settings.ScrubPeriod || c.damaged {
+				t.Fatalf("store %s: proven %s ago, damaged %v: %v", store, age, c.damaged, r)
+			}
 			if c.published != r.ContentId || r.Location == "" {
 				t.Fatalf("store %s: active, but the site holds %+v", store, *c)
 			}

@@ -838,7 +838,7 @@ type DesiredReplica struct {
 	Goal Goal `protobuf:"varint,4,opt,name=goal,proto3,enum=atoll.agent.v1.Goal" json:"goal,omitempty"`
 	// Content to write; only for GOAL_PRESENT and GOAL_HOLD.
 	Content *Content `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
-	// When it differs from the last verification the agent did, it verifies the published copy again.
+	// When it is not 0 and differs from the last verification the agent did, it verifies the published copy again.
 	VerifyGeneration uint64 `protobuf:"varint,6,opt,name=verify_generation,json=verifyGeneration,proto3" json:"verify_generation,omitempty"`
 	// What the Image API says about the image, for readers at the site. Changes of it alone do not raise the generation.
 	Metadata *ImageMetadata `protobuf:"bytes,7,opt,name=metadata,proto3" json:"metadata,omitempty"`

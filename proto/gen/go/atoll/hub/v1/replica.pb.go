@@ -120,10 +120,17 @@ type Replica struct {
 	Progress *Progress `protobuf:"bytes,12,opt,name=progress,proto3" json:"progress,omitempty"`
 	// Published location; empty unless the copy is active and the caller may see locations.
 	Location string `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
-	// When the copy was last compared with its manifest; absent if never.
+	// When the copy was last proven: compared with its manifest from the first byte to the last. Absent if never. A comparison that
+	// could not be carried out does not move it.
 	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
 	// Since when the copy waits for its site to come back; absent when the site is connected.
-	WaitingSince  *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=waiting_since,json=waitingSince,proto3" json:"waiting_since,omitempty"`
+	WaitingSince *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=waiting_since,json=waitingSince,proto3" json:"waiting_since,omitempty"`
+	// Whether a verification has been asked for, by a user or by the schedule, and the site has not answered yet.
+	Verifying bool `protobuf:"varint,16,opt,name=verifying,proto3" json:"verifying,omitempty"`
+	// Why the latest verification could not be carried out; empty when it was.
+	VerifyMessage string `protobuf:"bytes,17,opt,name=verify_message,json=verifyMessage,proto3" json:"verify_message,omitempty"`
+	// Chunks that differed in the latest verification.
+	ChunksDamaged int64 `protobuf:"varint,18,opt,name=chunks_damaged,json=chunksDamaged,proto3" json:"chunks_damaged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +270,27 @@ func (x *Replica) GetWaitingSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Replica) GetVerifying() bool {
+	if x != nil {
+		return x.Verifying
+	}
+	return false
+}
+
+func (x *Replica) GetVerifyMessage() string {
+	if x != nil {
+		return x.VerifyMessage
+	}
+	return ""
+}
+
+func (x *Replica) GetChunksDamaged() int64 {
+	if x != nil {
+		return x.ChunksDamaged
+	}
+	return 0
+}
+
 // Progress is how far a transfer is. All figures are of the current attempt.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -368,7 +396,7 @@ var File_atoll_hub_v1_replica_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\n" +
-	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x05\n" +
+	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x05\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -388,7 +416,10 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\blocation\x18\r \x01(\tR\blocation\x12;\n" +
 	"\vverify_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"verifyTime\x12?\n" +
-	"\rwaiting_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fwaitingSince\"\x8a\x02\n" +
+	"\rwaiting_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fwaitingSince\x12\x1c\n" +
+	"\tverifying\x18\x10 \x01(\bR\tverifying\x12%\n" +
+	"\x0everify_message\x18\x11 \x01(\tR\rverifyMessage\x12%\n" +
+	"\x0echunks_damaged\x18\x12 \x01(\x03R\rchunksDamaged\"\x8a\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +

@@ -331,6 +331,67 @@ func (Removal) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{4}
 }
 
+// Repair is how far a damaged copy is on its way to be made again.
+type Repair int32
+
+const (
+	// It is not made again.
+	Repair_REPAIR_UNSPECIFIED Repair = 0
+	// The site is asked whether anything depends on the damaged copy.
+	Repair_REPAIR_CHECKING Repair = 1
+	// Nothing does: the site removes it.
+	Repair_REPAIR_REMOVING Repair = 2
+	// It is gone; the copy is written anew.
+	Repair_REPAIR_FILLING Repair = 3
+	// Something depends on it: it is kept until somebody asks again.
+	Repair_REPAIR_REFUSED Repair = 4
+)
+
+// Enum value maps for Repair.
+var (
+	Repair_name = map[int32]string{
+		0: "REPAIR_UNSPECIFIED",
+		1: "REPAIR_CHECKING",
+		2: "REPAIR_REMOVING",
+		3: "REPAIR_FILLING",
+		4: "REPAIR_REFUSED",
+	}
+	Repair_value = map[string]int32{
+		"REPAIR_UNSPECIFIED": 0,
+		"REPAIR_CHECKING":    1,
+		"REPAIR_REMOVING":    2,
+		"REPAIR_FILLING":     3,
+		"REPAIR_REFUSED":     4,
+	}
+)
+
+func (x Repair) Enum() *Repair {
+	p := new(Repair)
+	*p = x
+	return p
+}
+
+func (x Repair) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Repair) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_store_v1_store_proto_enumTypes[5].Descriptor()
+}
+
+func (Repair) Type() protoreflect.EnumType {
+	return &file_atoll_store_v1_store_proto_enumTypes[5]
+}
+
+func (x Repair) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Repair.Descriptor instead.
+func (Repair) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
+}
+
 // OperationKind says what an operation does.
 type OperationKind int32
 
@@ -388,11 +449,11 @@ func (x OperationKind) String() string {
 }
 
 func (OperationKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[5].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[6].Descriptor()
 }
 
 func (OperationKind) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[5]
+	return &file_atoll_store_v1_store_proto_enumTypes[6]
 }
 
 func (x OperationKind) Number() protoreflect.EnumNumber {
@@ -401,7 +462,7 @@ func (x OperationKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationKind.Descriptor instead.
 func (OperationKind) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
 // OperationState is where an operation stands.
@@ -449,11 +510,11 @@ func (x OperationState) String() string {
 }
 
 func (OperationState) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[6].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[7].Descriptor()
 }
 
 func (OperationState) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[6]
+	return &file_atoll_store_v1_store_proto_enumTypes[7]
 }
 
 func (x OperationState) Number() protoreflect.EnumNumber {
@@ -462,7 +523,7 @@ func (x OperationState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationState.Descriptor instead.
 func (OperationState) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 // Member is one project that an image is shared with.
@@ -1131,7 +1192,7 @@ type Replica struct {
 	VerifyGeneration uint64 `protobuf:"varint,17,opt,name=verify_generation,json=verifyGeneration,proto3" json:"verify_generation,omitempty"`
 	// Latest verification carried out.
 	VerifiedGeneration uint64 `protobuf:"varint,18,opt,name=verified_generation,json=verifiedGeneration,proto3" json:"verified_generation,omitempty"`
-	// When the copy was last compared with its manifest.
+	// When the copy was last compared with its manifest from the first byte to the last.
 	VerifyTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
 	// Chunks that differed in the latest verification.
 	ChunksDamaged int64 `protobuf:"varint,20,opt,name=chunks_damaged,json=chunksDamaged,proto3" json:"chunks_damaged,omitempty"`
@@ -1144,8 +1205,16 @@ type Replica struct {
 	BaseImageId string `protobuf:"bytes,23,opt,name=base_image_id,json=baseImageId,proto3" json:"base_image_id,omitempty"`
 	// Content of the base.
 	BaseContentId string `protobuf:"bytes,24,opt,name=base_content_id,json=baseContentId,proto3" json:"base_content_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How far a damaged copy is on its way to be made again.
+	Repair Repair `protobuf:"varint,25,opt,name=repair,proto3,enum=atoll.store.v1.Repair" json:"repair,omitempty"`
+	// Verifications in a row that could not be carried out.
+	VerifyFailures int32 `protobuf:"varint,26,opt,name=verify_failures,json=verifyFailures,proto3" json:"verify_failures,omitempty"`
+	// Not before then the hub verifies the copy again by itself; absent when nothing has gone wrong.
+	NextVerifyTime *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=next_verify_time,json=nextVerifyTime,proto3" json:"next_verify_time,omitempty"`
+	// When the latest verification was asked for.
+	VerifyRequestTime *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=verify_request_time,json=verifyRequestTime,proto3" json:"verify_request_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Replica) Reset() {
@@ -1344,6 +1413,34 @@ func (x *Replica) GetBaseContentId() string {
 		return x.BaseContentId
 	}
 	return ""
+}
+
+func (x *Replica) GetRepair() Repair {
+	if x != nil {
+		return x.Repair
+	}
+	return Repair_REPAIR_UNSPECIFIED
+}
+
+func (x *Replica) GetVerifyFailures() int32 {
+	if x != nil {
+		return x.VerifyFailures
+	}
+	return 0
+}
+
+func (x *Replica) GetNextVerifyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextVerifyTime
+	}
+	return nil
+}
+
+func (x *Replica) GetVerifyRequestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VerifyRequestTime
+	}
+	return nil
 }
 
 // Site is the record of one site.
@@ -2326,7 +2423,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
 	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
-	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xe5\a\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xd0\t\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -2358,7 +2455,11 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0everify_message\x18\x15 \x01(\tR\rverifyMessage\x12\x18\n" +
 	"\aadopted\x18\x16 \x01(\bR\aadopted\x12\"\n" +
 	"\rbase_image_id\x18\x17 \x01(\tR\vbaseImageId\x12&\n" +
-	"\x0fbase_content_id\x18\x18 \x01(\tR\rbaseContentId\"\xaa\x04\n" +
+	"\x0fbase_content_id\x18\x18 \x01(\tR\rbaseContentId\x12.\n" +
+	"\x06repair\x18\x19 \x01(\x0e2\x16.atoll.store.v1.RepairR\x06repair\x12'\n" +
+	"\x0fverify_failures\x18\x1a \x01(\x05R\x0everifyFailures\x12D\n" +
+	"\x10next_verify_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\x0enextVerifyTime\x12J\n" +
+	"\x13verify_request_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x11verifyRequestTime\"\xaa\x04\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -2477,7 +2578,13 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\aRemoval\x12\x17\n" +
 	"\x13REMOVAL_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10REMOVAL_CHECKING\x10\x01\x12\x13\n" +
-	"\x0fREMOVAL_DECIDED\x10\x02*\xf6\x01\n" +
+	"\x0fREMOVAL_DECIDED\x10\x02*r\n" +
+	"\x06Repair\x12\x16\n" +
+	"\x12REPAIR_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fREPAIR_CHECKING\x10\x01\x12\x13\n" +
+	"\x0fREPAIR_REMOVING\x10\x02\x12\x12\n" +
+	"\x0eREPAIR_FILLING\x10\x03\x12\x12\n" +
+	"\x0eREPAIR_REFUSED\x10\x04*\xf6\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OPERATION_KIND_IMPORT\x10\x01\x12\x17\n" +
@@ -2508,7 +2615,7 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_atoll_store_v1_store_proto_rawDescData
 }
 
-var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
 var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
@@ -2516,76 +2623,80 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(MemberStatus)(0),             // 2: atoll.store.v1.MemberStatus
 	(ReplicaPhase)(0),             // 3: atoll.store.v1.ReplicaPhase
 	(Removal)(0),                  // 4: atoll.store.v1.Removal
-	(OperationKind)(0),            // 5: atoll.store.v1.OperationKind
-	(OperationState)(0),           // 6: atoll.store.v1.OperationState
-	(*Member)(nil),                // 7: atoll.store.v1.Member
-	(*Image)(nil),                 // 8: atoll.store.v1.Image
-	(*Origin)(nil),                // 9: atoll.store.v1.Origin
-	(*Signature)(nil),             // 10: atoll.store.v1.Signature
-	(*Content)(nil),               // 11: atoll.store.v1.Content
-	(*Replica)(nil),               // 12: atoll.store.v1.Replica
-	(*Site)(nil),                  // 13: atoll.store.v1.Site
-	(*SiteLimits)(nil),            // 14: atoll.store.v1.SiteLimits
-	(*Certificate)(nil),           // 15: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 16: atoll.store.v1.Store
-	(*Operation)(nil),             // 17: atoll.store.v1.Operation
-	(*Requester)(nil),             // 18: atoll.store.v1.Requester
-	(*Expected)(nil),              // 19: atoll.store.v1.Expected
-	(*OperationStore)(nil),        // 20: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 21: atoll.store.v1.OperationError
-	(*Source)(nil),                // 22: atoll.store.v1.Source
-	nil,                           // 23: atoll.store.v1.Image.PropertiesEntry
-	nil,                           // 24: atoll.store.v1.Source.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(Repair)(0),                   // 5: atoll.store.v1.Repair
+	(OperationKind)(0),            // 6: atoll.store.v1.OperationKind
+	(OperationState)(0),           // 7: atoll.store.v1.OperationState
+	(*Member)(nil),                // 8: atoll.store.v1.Member
+	(*Image)(nil),                 // 9: atoll.store.v1.Image
+	(*Origin)(nil),                // 10: atoll.store.v1.Origin
+	(*Signature)(nil),             // 11: atoll.store.v1.Signature
+	(*Content)(nil),               // 12: atoll.store.v1.Content
+	(*Replica)(nil),               // 13: atoll.store.v1.Replica
+	(*Site)(nil),                  // 14: atoll.store.v1.Site
+	(*SiteLimits)(nil),            // 15: atoll.store.v1.SiteLimits
+	(*Certificate)(nil),           // 16: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 17: atoll.store.v1.Store
+	(*Operation)(nil),             // 18: atoll.store.v1.Operation
+	(*Requester)(nil),             // 19: atoll.store.v1.Requester
+	(*Expected)(nil),              // 20: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 21: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 22: atoll.store.v1.OperationError
+	(*Source)(nil),                // 23: atoll.store.v1.Source
+	nil,                           // 24: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 25: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	25, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	25, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	26, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	26, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	25, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	25, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	23, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
-	11, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
+	26, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	26, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	24, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	12, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
-	7,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
-	11, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
-	9,  // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
-	10, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
-	25, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	8,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
+	12, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
+	10, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
+	11, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
+	26, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
 	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
 	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	25, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	25, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	25, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	25, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	25, // 22: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	25, // 23: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	15, // 24: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	25, // 25: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	14, // 26: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
-	25, // 27: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
-	25, // 28: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 29: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	6,  // 30: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	25, // 31: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	25, // 32: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	20, // 33: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	21, // 34: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	22, // 35: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	6,  // 36: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	18, // 37: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	19, // 38: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	6,  // 39: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	21, // 40: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	24, // 41: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	26, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	26, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	26, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	26, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	5,  // 22: atoll.store.v1.Replica.repair:type_name -> atoll.store.v1.Repair
+	26, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
+	26, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
+	26, // 25: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	26, // 26: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	16, // 27: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	26, // 28: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 29: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
+	26, // 30: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	26, // 31: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 32: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	7,  // 33: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	26, // 34: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	26, // 35: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	21, // 36: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	22, // 37: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	23, // 38: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	7,  // 39: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	19, // 40: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	20, // 41: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	7,  // 42: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	22, // 43: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	25, // 44: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2599,7 +2710,7 @@ func file_atoll_store_v1_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      8,
 			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
