@@ -50,7 +50,7 @@ func centralFillsUp(l *badLab) {
 	full("1048576", true)
 	defer full("0", false)
 	g.open()
-	l.fails(id, "full")
+	l.fails(id, "store central") // "is full" from the OSD, or "has 0 bytes free" when the agent has seen it first
 	l.remove(id)
 }
 
