@@ -60,15 +60,43 @@ func (p *proxy) accept() {
 		}
 		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
 		p.mu.Unlock()
-		p.wg.Go(func() { p.pump(client, server, &p.asked) })
-		p.wg.Go(func() { p.pump(server, client, &p.answers) })
+		p.wg.Go(func() { p.pump(client, server, &p.asked, http2Preface) })
+		p.wg.Go(func() { p.pump(server, client, &p.answers, 0) })
 	}
 }
 
-// smallest is more than HTTP/2 pings, settings and window updates need, and less than any request or answer of etcd here.
-const smallest = 60
+// calls finds where calls and their answers begin in one direction of an HTTP/2 connection: at a HEADERS frame. Pings, window
+// updates and messages of streams that are open, such as watches, have none. What TCP cuts into pieces does not matter.
+type calls struct {
+	skip int // bytes until the next frame
+	head []byte
+}
 
-func (p *proxy) pump(from, to net.Conn, faults *[]func()) {
+const (
+	http2Preface = 24 // what a client sends first
+	http2Header  = 9  // of a frame: its length in three bytes, its type, flags and stream
+	http2Headers = 1  // type of HEADERS
+)
+
+// begin reports whether one begins in the bytes that come next.
+func (c *calls) begin(b []byte) (found bool) {
+	for len(b) > 0 {
+		if n := min(c.skip, len(b)); n > 0 {
+			c.skip, b = c.skip-n, b[n:]
+			continue
+		}
+		n := min(http2Header-len(c.head), len(b))
+		c.head, b = append(c.head, b[:n]...), b[n:]
+		if len(c.head) == http2Header {
+			found = found || c.head[3] == http2Headers
+			c.skip, c.head = int(c.head[0])<<16|int(c.head[1])<<8|int(c.head[2]), c.head[:0]
+		}
+	}
+	return found
+}
+
+func (p *proxy) pump(from, to net.Conn, faults *[]func(), skip int) {
+	c := calls{skip: skip}
 	defer func() { _, _ = from.Close(), to.Close() }()
 	buf := make([]byte, 64<<10)
 	for {
@@ -79,7 +107,7 @@ func (p *proxy) pump(from, to net.Conn, faults *[]func()) {
 		p.mu.Lock()
 		thaw := p.thaw
 		var fault func()
-		if n > smallest && len(*faults) > 0 {
+		if begins := c.begin(buf[:n]); begins && len(*faults) > 0 {
 			fault, *faults = (*faults)[0], (*faults)[1:]
 		}
 		p.mu.Unlock()
