@@ -296,7 +296,7 @@ what_next() {
 		   $a image list                          # the images and where they are
 		   $a image copy $name --stores dcn1     # bring the copy at dcn1 back
 		   $a replica delete $name dcn0          # refused while the clone of it is there
-		   $a replica verify $name central       # read every byte again and compare
+		   $a replica verify $name central       # compare the copy with its manifest again
 		   $a operation list                      # what has been asked for so far
 		   $a site list                           # the sites, their agents and certificates
 		   $a image import FILE --name NAME --all-stores
