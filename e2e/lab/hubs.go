@@ -142,7 +142,7 @@ func (n *Node) Resume() { n.signal(syscall.SIGCONT) }
 
 func (n *Node) signal(s syscall.Signal) {
 	n.lab.T.Helper()
-	if err := n.cmd.Process.Signal(s); err != nil {
+	if err := n.current().Process.Signal(s); err != nil {
 		n.lab.T.Fatal(err)
 	}
 }

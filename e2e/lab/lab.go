@@ -199,10 +199,10 @@ func (l *Lab) AgentJoin(site, token string) (string, error) {
 	return string(out), err
 }
 
-// StartAgent starts the agent of a site.
+// StartAgent starts the agent of a site. As under a service manager it is started again when it crashes.
 func (l *Lab) StartAgent(site string) {
 	l.T.Helper()
-	l.Agents[site] = start(l.owner, filepath.Join(l.Dir, site+".log"), filepath.Join(l.bin, "atoll-agent"), "run", "--config", l.config(site))
+	l.Agents[site] = startKept(l.owner, filepath.Join(l.Dir, site+".log"), filepath.Join(l.bin, "atoll-agent"), "run", "--config", l.config(site))
 }
 
 // WaitSite waits until a site is connected, with its store healthy, or is not.
