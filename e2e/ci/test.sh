@@ -19,6 +19,16 @@ keystone=
 debian=
 missing=()
 
+# stop_programs ends what a test that was cut off has left running: whatever was told of the clusters of this run.
+stop_programs() {
+	local environ pid
+	for environ in /proc/[0-9]*/environ; do
+		grep -qzxF "ATOLL_TEST_CEPH_DIR=$lab" "$environ" 2>/dev/null || continue
+		pid=${environ//[^0-9]/}
+		[[ $pid == "$$" ]] || kill -9 "$pid" 2>/dev/null || true # it has ended by itself
+	done
+}
+
 stop_lab() {
 	local code=$?
 	trap - EXIT INT TERM
@@ -27,6 +37,7 @@ stop_lab() {
 		wait "$debian" 2>/dev/null || true
 	fi
 	if [[ -n $lab ]]; then
+		stop_programs
 		e2e/lab/ceph.sh down "$lab" >&2 || code=1
 	fi
 	if [[ -n $keystone ]]; then

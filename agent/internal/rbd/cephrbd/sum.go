@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/ceph/go-ceph/rados"
@@ -86,7 +87,7 @@ func (o *objects) find(s *session, img *librbd.Image) error {
 	if err := chunksAreObjects(img); err != nil {
 		return err
 	}
-	stat, err := img.Stat()
+	prefix, err := objectPrefix(s, img)
 	if err != nil {
 		return err
 	}
@@ -114,8 +115,35 @@ func (o *objects) find(s *session, img *librbd.Image) error {
 		ioctx.Destroy()
 		return err
 	}
-	o.ioctx, o.prefix = ioctx, stat.Block_name_prefix
+	o.ioctx, o.prefix = ioctx, prefix
 	return nil
+}
+
+// objectPrefix returns what the names of the objects begin with.
+func objectPrefix(s *session, img *librbd.Image) (string, error) {
+	stat, err := img.Stat()
+	if err != nil {
+		return "", err
+	}
+	id, err := img.GetId()
+	if err != nil {
+		return "", err
+	}
+	if prefix, ok := wholePrefix(stat.Block_name_prefix, id, s.poolID); ok {
+		return prefix, nil
+	}
+	return "", rbd.NoSums(fmt.Errorf("the objects are called %s", stat.Block_name_prefix))
+}
+
+// wholePrefix completes what librbd says of the prefix. It has room for 23 characters, which the prefixes of images with a
+// pool for their data exceed: those have the number of the image's own pool in front of the image's id.
+func wholePrefix(said, id string, pool int64) (prefix string, ok bool) {
+	for _, prefix := range []string{"rbd_data." + id, fmt.Sprintf("rbd_data.%d.%s", pool, id)} {
+		if strings.HasPrefix(prefix, said) {
+			return prefix, true
+		}
+	}
+	return "", false
 }
 
 // chunksAreObjects fails with NO_SUMS unless each chunk is one object that holds its bytes as they are.

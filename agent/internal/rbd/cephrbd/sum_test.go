@@ -96,6 +96,44 @@ func TestSumsSeeObjects(t *testing.T) {
 	}
 }
 
+// TestSumsInDataPool sums up an image whose data is in a pool of its own, which makes the names of its objects longer.
+func TestSumsInDataPool(t *testing.T) {
+	c := testCluster(t)
+	c.user = "admin"
+	data := fmt.Sprintf("data-%d", time.Now().UnixNano())
+	c.command(t, "ceph", "osd", "pool", "create", data, "8", "8", "replicated")
+	t.Cleanup(func() { c.command(t, "ceph", "osd", "pool", "rm", data, data, "--yes-i-really-really-mean-it") })
+	c.command(t, "rbd", "pool", "init", data)
+	spec := c.pool + "/" + data
+	c.command(t, "rbd", "create", spec, "--size", "8M", "--object-size", "4M", "--data-pool", data)
+	t.Cleanup(func() { c.command(t, "rbd", "snap", "purge", spec); c.command(t, "rbd", "rm", "--no-progress", spec) })
+	pool := c.open(t, c.config())
+	img, err := pool.Open(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, img)
+	content := make([]byte, manifest.ChunkSize)
+	_, _ = rand.Read(content)
+	if err := img.WriteAt(t.Context(), content, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := img.CreateSnapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	snap, err := pool.OpenSnapshot(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, snap)
+	if sum, held, err := snap.Sum(t.Context(), 0); err != nil || !held || sum != xxhash.Sum64(content) {
+		t.Errorf("chunk 0: held %v, sum %x, %v", held, sum, err)
+	}
+	if _, held, err := snap.Sum(t.Context(), 1); err != nil || held {
+		t.Errorf("chunk 1 was never written: held %v, %v", held, err)
+	}
+}
+
 // TestNoSums asks for the sums of images whose chunks are no objects.
 func TestNoSums(t *testing.T) {
 	c := testCluster(t)
