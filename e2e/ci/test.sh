@@ -144,8 +144,8 @@ scenarios() {
 		ATOLL_TEST_OSLO_POLICY=/usr/bin/python3 go test -count=1 -run Oslo ./pkg/policy
 	fi
 	note "scenarios on three real clusters"
-	# One line for each test as it ends, so that a run that is cut off says how far it came; the first failure ends it.
-	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 40m -v -failfast ./e2e/scenarios/... | grep -v --line-buffered -E '^ *=== '
+	# Told as they begin and end, so that a run that is cut off says how far it came; the first failure ends it.
+	CGO_ENABLED=1 go test -tags "$tags" -count=1 -timeout 40m -v -failfast ./e2e/scenarios/... | grep -v --line-buffered -E '^ *=== (PAUSE|CONT|NAME|RUN .*/)'
 }
 
 # robustness: what takes too long for every change.
