@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
@@ -81,5 +82,8 @@ func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Im
 		m.Progress.BytesDone = m.Progress.BytesTotal
 	case t.Filling:
 		m.Progress.BytesPerSecond = t.Rate
+		if t.Left > 0 && m.WaitingSince == nil && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING && r.Reason == "" {
+			m.Progress.TimeLeft = durationpb.New(t.Left)
+		}
 	}
 }
