@@ -96,6 +96,15 @@ func TestSiteLimits(t *testing.T) {
 	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0").err.String(), "--rate")
 	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--rate", "fast").err.String(), "--rate", "fast")
 	atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--clear", "--rate", "0")
+	has(t, atollctl(t, h, exitOK, "site", "limit", "dcn0", "--parallel", "2").out.String(), "copies at once", "2")
+	if n := h.Sites["dcn0"].GetLimits().ParallelTransfers; n == nil || *n != 2 {
+		t.Errorf("limits %v", h.Sites["dcn0"].GetLimits())
+	}
+	atollctl(t, h, exitOK, "site", "limit", "dcn0", "--parallel", "default")
+	if l := h.Sites["dcn0"].GetLimits(); l.ParallelTransfers != nil {
+		t.Errorf("limits %v", l)
+	}
+	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--parallel", "many").err.String(), "--parallel", "many")
 	atollctl(t, h, exitNotFound, "site", "limit", "dcn99", "--clear")
 	has(t, atollctl(t, h, exitOK, "site", "pause", "dcn0").out.String(), "paused since", "limit now", "paused")
 	has(t, atollctl(t, h, exitOK, "site", "resume", "dcn0").out.String(), "unlimited")

@@ -23,6 +23,7 @@ func (v *view) replicaMessage(c *auth.Caller, r *storev1.Replica) *hubv1.Replica
 		Reason: r.Reason, Message: r.Message, Retryable: r.Retryable, Attempts: r.Attempts, NextAttemptTime: r.NextAttemptTime,
 		PhaseTime: r.PhaseTime, CreateTime: r.CreateTime, Location: r.Location, VerifyTime: r.VerifyTime,
 		Verifying: r.VerifyGeneration > r.VerifiedGeneration, VerifyMessage: r.VerifyMessage, ChunksDamaged: r.ChunksDamaged,
+		Priority: max(hubv1.Priority(r.Priority), 0),
 	}
 	img, _ := v.read().Image(image.ID(r.ImageId))
 	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || r.Location != "" && !v.seesLocations(c, image.ID(r.ImageId)) {
@@ -80,9 +81,9 @@ func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Im
 	switch {
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		m.Progress.BytesDone = m.Progress.BytesTotal
-	case t.Filling:
+	case t.Filling && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING:
 		m.Progress.BytesPerSecond = t.Rate
-		if t.Left > 0 && m.WaitingSince == nil && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING && r.Reason == "" {
+		if t.Left > 0 && m.WaitingSince == nil && r.Reason == "" {
 			m.Progress.TimeLeft = durationpb.New(t.Left)
 		}
 	}
