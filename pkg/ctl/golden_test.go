@@ -80,6 +80,20 @@ func TestSiteVerbs(t *testing.T) {
 	atollctl(t, h, exitNotFound, "site", "delete", "dcn7")
 }
 
+func TestCopyPriority(t *testing.T) {
+	h := furnish(t)
+	has(t, atollctl(t, h, exitUsage, "image", "copy", "debian-12", "--stores", "dcn0", "--priority", "urgent").err.String(), "--priority", "urgent")
+	h.Replicas[debian+"/dcn0"].Priority = hubv1.Priority_PRIORITY_HIGH
+	has(t, atollctl(t, h, exitOK, "replica", "show", "debian-12", "dcn0").out.String(), "priority", "high")
+	for text, want := range map[string]hubv1.Priority{
+		"low": hubv1.Priority_PRIORITY_LOW, "normal": hubv1.Priority_PRIORITY_NORMAL, "high": hubv1.Priority_PRIORITY_HIGH,
+	} {
+		if got, err := parsePriority(text); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+}
+
 func TestSiteLimits(t *testing.T) {
 	h := furnish(t)
 	window := "Mon-Fri 08:00-18:00 Europe/Berlin=1MiB/s"

@@ -16,7 +16,7 @@ func TestPlanQueued(t *testing.T) {
 	b.say("dcn0", siteFilling)
 	b.wantPhase("dcn0", phaseTransferring, "")
 	before := Desired(b.a.Image, b.replica("dcn0"))
-	b.observe("dcn0", &agentv1.ObservedReplica{State: siteFilling, Failure: &agentv1.Failure{Reason: "QUEUED", Message: "waits", Retryable: true}})
+	b.answer("dcn0", &agentv1.ObservedReplica{State: siteFilling, Failure: &agentv1.Failure{Reason: "QUEUED", Message: "waits", Retryable: true}})
 	b.wantPhase("dcn0", phasePending, "QUEUED")
 	if d := Desired(b.a.Image, b.replica("dcn0")); d.Goal != agentv1.Goal_GOAL_PRESENT || d.Generation != before.Generation {
 		t.Fatalf("goal of a queued copy: %v", d)
