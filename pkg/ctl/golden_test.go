@@ -3,6 +3,8 @@ package ctl
 import (
 	"strings"
 	"testing"
+
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
 func TestGolden(t *testing.T) {

@@ -21,7 +21,7 @@ func (c *cli) imageCopy() *cobra.Command {
 
 --priority says how the copies stand against others of their sites: those with a higher one are filled first and, under a
 limit, their data goes first. A copy that is joined is raised to it, never lowered.`,
-		Example:               "  atollctl image copy debian-12 --stores dcn0,dcn1\n  atollctl image copy debian-12 --all-stores" +
+		Example: "  atollctl image copy debian-12 --stores dcn0,dcn1\n  atollctl image copy debian-12 --all-stores" +
 			"\n  atollctl image copy debian-12 --stores dcn0 --priority high",
 		Args:                  takes("IMAGE"),
 		ValidArgsFunction:     c.complete(c.images),

@@ -25,8 +25,8 @@ type row struct {
 	done, total, rate int64
 	copy              bool          // of a copy of an image
 	left              time.Duration // of it, as the hub says; 0: not known
-	text              string // phase and remarks
-	phase             string // the text without what changes by itself; a change of it is news
+	text              string        // phase and remarks
+	phase             string        // the text without what changes by itself; a change of it is news
 	rank              rank
 }
 
