@@ -19,16 +19,25 @@ func TestPriority(t *testing.T) {
 	l.ctl("site", "limit", "dcn0", "--rate", "8MiB/s", "--parallel", "1")
 	op := l.MustCopy(first, "dcn0")
 	l.WaitReplica(first, "dcn0", "says how long it still takes", func(r *hubv1.Replica) bool {
-		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING && r.Progress.GetTimeLeft().GetSeconds() > 0
+		return r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING && r.GetProgress().GetTimeLeft().GetSeconds() > 0
 	})
-	l.ctl("image", "copy", second, "--stores", "dcn0", "--priority", "low")
+	copyAs := func(p hubv1.Priority) {
+		t.Helper()
+		_, err := l.Client.Replicas.ReplicateImage(t.Context(), &hubv1.ReplicateImageRequest{
+			ImageId: second, Target: &hubv1.StoreSelection{Stores: []string{"dcn0"}}, Priority: p,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyAs(hubv1.Priority_PRIORITY_LOW)
 	l.WaitReplica(second, "dcn0", "waits for its turn", queued)
-	l.ctl("image", "copy", second, "--stores", "dcn0", "--priority", "high")
+	copyAs(hubv1.Priority_PRIORITY_HIGH)
 	l.WaitReplica(first, "dcn0", "is held", func(r *hubv1.Replica) bool {
 		return queued(r) && r.Progress.GetBytesDone() > 0 && r.Progress.TimeLeft == nil && r.Progress.BytesPerSecond == 0
 	})
 	l.WaitReplica(second, "dcn0", "is complete", func(r *hubv1.Replica) bool {
-		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE
+		return r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE
 	})
 	l.ctl("site", "limit", "dcn0", "--clear")
 	l.Succeeds(op)
@@ -39,5 +48,5 @@ func TestPriority(t *testing.T) {
 }
 
 func queued(r *hubv1.Replica) bool {
-	return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.Reason == "QUEUED"
+	return r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.GetReason() == "QUEUED"
 }

@@ -6,11 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 

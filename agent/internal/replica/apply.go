@@ -167,8 +167,10 @@ func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 	if err != nil {
 		return key{}, want{}, err
 	}
-	w := want{goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration, adopted: d.Adopted,
-		priority: d.Priority}
+	w := want{
+		goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration, adopted: d.Adopted,
+		priority: d.Priority,
+	}
 	switch d.Goal {
 	case agentv1.Goal_GOAL_PRESENT, agentv1.Goal_GOAL_ADOPTED:
 		if w.content, err = image.ParseID("content.content_id", d.GetContent().GetContentId()); err != nil {
