@@ -120,8 +120,11 @@ func rate(bytesPerSecond int64) string {
 	return size(bytesPerSecond) + "/s"
 }
 
-// timeLeft is empty when it cannot be told.
+// timeLeft is empty when it cannot be told. For a copy only the hub tells it.
 func timeLeft(r row) string {
+	if r.copy {
+		return leftOf(r.left)
+	}
 	if r.rate <= 0 || r.total <= 0 || r.done >= r.total {
 		return ""
 	}
@@ -130,6 +133,14 @@ func timeLeft(r row) string {
 		return ""
 	}
 	return span(time.Duration(seconds*float64(time.Second))) + " left"
+}
+
+// leftOf returns a time left; empty for none.
+func leftOf(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return span(d) + " left"
 }
 
 // cut shortens s to width characters.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -134,7 +135,7 @@ func fill(h *clienttest.Hub) {
 	h.Replicas[debian+"/dcn0"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "dcn0", SiteId: "dcn0", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING,
 		PhaseTime: clienttest.Ago(30 * time.Second), CreateTime: clienttest.Ago(time.Minute),
-		Progress: &hubv1.Progress{BytesDone: 1 << 30, BytesTotal: 4 << 30, BytesPerSecond: 100 << 20},
+		Progress: &hubv1.Progress{BytesDone: 1 << 30, BytesTotal: 4 << 30, BytesPerSecond: 100 << 20, TimeLeft: durationpb.New(31 * time.Second)},
 	}
 	h.Replicas[debian+"/dcn1"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "dcn1", SiteId: "dcn1", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_FAILED,

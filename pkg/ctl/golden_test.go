@@ -3,6 +3,8 @@ package ctl
 import (
 	"strings"
 	"testing"
+
+	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
 func TestGolden(t *testing.T) {
@@ -80,6 +82,20 @@ func TestSiteVerbs(t *testing.T) {
 	atollctl(t, h, exitNotFound, "site", "delete", "dcn7")
 }
 
+func TestCopyPriority(t *testing.T) {
+	h := furnish(t)
+	has(t, atollctl(t, h, exitUsage, "image", "copy", "debian-12", "--stores", "dcn0", "--priority", "urgent").err.String(), "--priority", "urgent")
+	h.Replicas[debian+"/dcn0"].Priority = hubv1.Priority_PRIORITY_HIGH
+	has(t, atollctl(t, h, exitOK, "replica", "show", "debian-12", "dcn0").out.String(), "priority", "high")
+	for text, want := range map[string]hubv1.Priority{
+		"low": hubv1.Priority_PRIORITY_LOW, "normal": hubv1.Priority_PRIORITY_NORMAL, "high": hubv1.Priority_PRIORITY_HIGH,
+	} {
+		if got, err := parsePriority(text); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+}
+
 func TestSiteLimits(t *testing.T) {
 	h := furnish(t)
 	window := "Mon-Fri 08:00-18:00 Europe/Berlin=1MiB/s"
@@ -96,6 +112,15 @@ func TestSiteLimits(t *testing.T) {
 	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0").err.String(), "--rate")
 	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--rate", "fast").err.String(), "--rate", "fast")
 	atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--clear", "--rate", "0")
+	has(t, atollctl(t, h, exitOK, "site", "limit", "dcn0", "--parallel", "2").out.String(), "copies at once", "2")
+	if n := h.Sites["dcn0"].GetLimits().ParallelTransfers; n == nil || *n != 2 {
+		t.Errorf("limits %v", h.Sites["dcn0"].GetLimits())
+	}
+	atollctl(t, h, exitOK, "site", "limit", "dcn0", "--parallel", "default")
+	if l := h.Sites["dcn0"].GetLimits(); l.ParallelTransfers != nil {
+		t.Errorf("limits %v", l)
+	}
+	has(t, atollctl(t, h, exitUsage, "site", "limit", "dcn0", "--parallel", "many").err.String(), "--parallel", "many")
 	atollctl(t, h, exitNotFound, "site", "limit", "dcn99", "--clear")
 	has(t, atollctl(t, h, exitOK, "site", "pause", "dcn0").out.String(), "paused since", "limit now", "paused")
 	has(t, atollctl(t, h, exitOK, "site", "resume", "dcn0").out.String(), "unlimited")

@@ -23,8 +23,10 @@ type row struct {
 	name              string
 	figures           bool // done, total and rate mean something
 	done, total, rate int64
-	text              string // phase and remarks
-	phase             string // the text without what changes by itself; a change of it is news
+	copy              bool          // of a copy of an image
+	left              time.Duration // of it, as the hub says; 0: not known
+	text              string        // phase and remarks
+	phase             string        // the text without what changes by itself; a change of it is news
 	rank              rank
 }
 
@@ -88,7 +90,7 @@ func doneWord(kind hubv1.OperationKind) string {
 
 // replicaRow is the row of a copy on its way.
 func replicaRow(name string, rep *hubv1.Replica, now time.Time) row {
-	r := row{name: name}
+	r := row{name: name, copy: true}
 	r.text, r.phase = replicaText(rep, now)
 	p := rep.GetProgress()
 	r.done, r.total = p.GetBytesDone(), p.GetBytesTotal()
@@ -96,7 +98,7 @@ func replicaRow(name string, rep *hubv1.Replica, now time.Time) row {
 	case hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING, hubv1.ReplicaPhase_REPLICA_PHASE_VERIFYING:
 		r.figures = true
 		if rep.GetWaitingSince() == nil {
-			r.rate = p.GetBytesPerSecond()
+			r.rate, r.left = p.GetBytesPerSecond(), p.GetTimeLeft().AsDuration()
 		} else {
 			r.rank = rankWaiting
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
@@ -72,10 +73,14 @@ func still(s *screen, terminal bool) (*progress, *time.Time) {
 }
 
 func moving(done, rate int64) *hubv1.Replica {
-	return &hubv1.Replica{
+	r := &hubv1.Replica{
 		SiteId: "dcn0", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING,
 		Progress: &hubv1.Progress{BytesDone: done, BytesTotal: 1 << 30, BytesPerSecond: rate},
 	}
+	if rate > 0 {
+		r.Progress.TimeLeft = durationpb.New(time.Duration((1<<30-done)/rate) * time.Second)
+	}
+	return r
 }
 
 func running(stores ...*hubv1.StoreResult) *hubv1.Operation {

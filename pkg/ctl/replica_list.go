@@ -30,18 +30,21 @@ func (c *cli) replicaList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "DONE", "RATE", "SINCE", "PROVEN", "REMARK"}
+			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "DONE", "RATE", "LEFT", "SINCE", "PROVEN", "REMARK"}
 			return showList(c, "replicas", replicas, header, func(r *hubv1.Replica) []string {
 				done := ""
 				if p := r.GetProgress(); p.GetBytesTotal() > 0 && replicaMoves(r) {
 					done = fmt.Sprintf("%d%%", percent(p.GetBytesDone(), p.GetBytesTotal()))
 				}
-				speed := ""
+				speed, left := "", ""
 				if replicaMoves(r) {
 					speed = rate(r.GetProgress().GetBytesPerSecond())
+					if d := r.GetProgress().GetTimeLeft(); d != nil {
+						left = span(d.AsDuration())
+					}
 				}
 				return []string{
-					r.GetImageId(), r.GetStoreId(), r.GetSiteId(), phaseWord(r.GetPhase()), done, speed,
+					r.GetImageId(), r.GetStoreId(), r.GetSiteId(), phaseWord(r.GetPhase()), done, speed, left,
 					c.age(r.GetPhaseTime()), c.age(r.GetVerifyTime()), replicaRemark(r, c.env.Now()),
 				}
 			})

@@ -1,6 +1,8 @@
 package ctl
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
@@ -39,6 +41,9 @@ func (c *cli) showSite(s *hubv1.Site) error {
 		if s.GetLimits() != nil {
 			l.add("limit", rateOf(s.GetLimits().BytesPerSecond).String())
 			l.pairs("windows", s.GetLimits().GetWindows()...)
+			if n := s.GetLimits().ParallelTransfers; n != nil {
+				l.add("copies at once", fmt.Sprint(*n))
+			}
 		}
 		if s.GetLastRefusal() != "" {
 			l.add("last refusal", s.GetLastRefusal())

@@ -114,7 +114,7 @@ func (h *handler) frame(w http.ResponseWriter, r *http.Request, content image.ID
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "STAGING_DISK", "the staging area cannot be read")
 	}
-	turn, err := h.begin(ctx)
+	turn, err := h.begin(ctx, content)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, content image.ID) 
 	}
 	patient, cancel := context.WithTimeoutCause(r.Context(), h.o.Stall, fault.New(fault.Unavailable, ReasonPending, "chunk %d cannot be taken yet", index))
 	defer cancel()
-	turn, err := h.begin(patient)
+	turn, err := h.begin(patient, content)
 	if err != nil {
 		return err
 	}

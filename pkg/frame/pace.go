@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 )
 
 // Pacer decides when frames may move between the server and who asks.
 type Pacer interface {
-	// Begin waits for the turn of one frame; what ctx carries tells who asks. A nil turn lets the frame move as fast as it
+	// Begin waits for the turn of one frame of a content; what ctx carries tells who asks. A nil turn lets the frame move as fast as it
 	// can. It blocks at most until ctx ends; errors are fault errors.
-	Begin(ctx context.Context) (Turn, error)
+	Begin(ctx context.Context, content image.ID) (Turn, error)
 }
 
 // Turn lets one frame move.
@@ -26,11 +27,11 @@ type Turn interface {
 }
 
 // begin waits for the turn of a frame; nil when it needs none.
-func (h *handler) begin(ctx context.Context) (Turn, error) {
+func (h *handler) begin(ctx context.Context, content image.ID) (Turn, error) {
 	if h.o.Pacer == nil {
 		return nil, nil
 	}
-	return h.o.Pacer.Begin(ctx)
+	return h.o.Pacer.Begin(ctx, content)
 }
 
 // send writes size bytes of a frame as its turn, which may be nil, allows. Each piece has Stall to get through.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
@@ -26,7 +27,7 @@ type pacer struct {
 	ended         int
 }
 
-func (p *pacer) Begin(context.Context) (frame.Turn, error) {
+func (p *pacer) Begin(context.Context, image.ID) (frame.Turn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refuse != nil {

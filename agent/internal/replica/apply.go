@@ -18,6 +18,7 @@ type want struct {
 	size       int64           // 0 while unknown
 	root       manifest.Digest // zero while unknown
 	verify     uint64
+	priority   agentv1.Priority
 	base       base   // without its snapshot
 	adopted    bool   // somebody else has made the copy
 	format     string // disk format that a copy to be adopted must have; empty: whatever it has
@@ -42,6 +43,7 @@ func (m *Manager) Apply(d *agentv1.Desired) {
 		m.inbox = inbox{seen: make(map[key]struct{})}
 	}
 	m.inbox.revision = d.Revision
+	m.queue.restrict(int(d.ParallelTransfers))
 	for _, r := range d.Replicas {
 		m.applyReplicaLocked(r, d.Snapshot || m.inbox.seen != nil)
 	}
@@ -109,6 +111,9 @@ func (m *Manager) applyReplicaLocked(d *agentv1.DesiredReplica, snapshot bool) {
 	if r.seq == 0 || old.goal != w.goal || old.generation != w.generation || old.content != w.content {
 		r.interruptLocked()
 	}
+	if r.place != nil {
+		r.place.raise(rankOf(w.priority))
+	}
 	signal(r.wake)
 	m.ready[k] = struct{}{}
 }
@@ -162,7 +167,10 @@ func parseDesired(d *agentv1.DesiredReplica) (key, want, error) {
 	if err != nil {
 		return key{}, want{}, err
 	}
-	w := want{goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration, adopted: d.Adopted}
+	w := want{
+		goal: d.Goal, generation: d.Generation, size: d.GetContent().GetSizeBytes(), verify: d.VerifyGeneration, adopted: d.Adopted,
+		priority: d.Priority,
+	}
 	switch d.Goal {
 	case agentv1.Goal_GOAL_PRESENT, agentv1.Goal_GOAL_ADOPTED:
 		if w.content, err = image.ParseID("content.content_id", d.GetContent().GetContentId()); err != nil {

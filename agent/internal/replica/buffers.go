@@ -2,13 +2,15 @@ package replica
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
 // buffers is a bounded stock of chunk buffers. Fresh memory costs more than the copy that goes through it, so buffers
-// are kept while there is work; all go when the last one comes back.
+// are kept while there is work; all go when the last one comes back and nobody keeps them.
 type buffers struct {
+	kept  atomic.Int32
 	slots chan struct{}
 	free  chan []byte
 }
@@ -35,7 +37,21 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 func (b *buffers) put(buf []byte) {
 	b.free <- buf
 	<-b.slots
-	if len(b.slots) > 0 {
+	b.shed()
+}
+
+// keep has buffers stay although none is in use, until the returned function is called.
+func (b *buffers) keep() (done func()) {
+	b.kept.Add(1)
+	return func() {
+		b.kept.Add(-1)
+		b.shed()
+	}
+}
+
+// shed lets the buffers go when there is no work.
+func (b *buffers) shed() {
+	if len(b.slots) > 0 || b.kept.Load() > 0 {
 		return
 	}
 	for {

@@ -13,24 +13,32 @@ const writeSize = 2 << 20
 
 // work brings in chunks until there are no more.
 func (f *fill) work(ctx context.Context, chunks <-chan chunk) error {
-	buf, err := f.s.writing.get(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { f.s.writing.put(buf) }()
 	for {
 		select {
 		case c, ok := <-chunks:
 			if !ok {
 				return nil
 			}
-			if err := f.bring(ctx, c, buf); err != nil {
+			if err := f.bringInTurn(ctx, c); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// bringInTurn brings in a chunk once the fill has a place. A fill without one holds no buffer.
+func (f *fill) bringInTurn(ctx context.Context, c chunk) error {
+	if err := f.turn(ctx); err != nil {
+		return err
+	}
+	buf, err := f.s.writing.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.s.writing.put(buf)
+	return f.bring(ctx, c, buf)
 }
 
 // bring makes the hidden image hold one chunk.

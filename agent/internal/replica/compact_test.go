@@ -58,7 +58,9 @@ func updated(t *testing.T) (*site, *fakeContent, *agentv1.DesiredReplica, *short
 	hub.shorter.Store(s1)
 	old := hub.add(conA, pattern(50, "dzdd"))
 	next := hub.add(conB, slices.Concat([]byte("moved"), old.data, []byte("new")))
-	s := newSite(t, hub).begin()
+	s := newSite(t, hub)
+	s.compact = CompactAlways // whatever the rate of this machine
+	s.begin()
 	s.snapshot(old.describe(goalOf(goalPresent, 1, conA)))
 	s.await(isPresent, 1)
 	d := next.describe(goalOf(goalPresent, 1, conB))

@@ -26,6 +26,7 @@ type fill struct {
 	s     *store
 	log   hclog.Logger
 	track *tracker
+	place *ticket // among the fills of the site
 
 	img    rbd.Image
 	sizeMu sync.Mutex
@@ -46,12 +47,10 @@ type fill struct {
 	stuck    bool  // a wait for the hub has been reported
 }
 
-// fill writes, verifies and publishes a copy. The caller holds one of the store's slots.
-func (m *Manager) fill(ctx context.Context, j job, track *tracker) outcome {
-	f := &fill{
-		m: m, j: j, s: j.store, track: track,
-		log: m.log.With("image", j.key.Image, "store", j.key.Store, "content", j.want.content),
-	}
+// attempt writes, verifies and publishes a copy.
+func (f *fill) attempt(ctx context.Context) outcome {
+	m, j, track := f.m, f.j, f.track
+	defer f.s.writing.keep()()
 	began := m.cfg.Now()
 	f.log.Info("fill begins", "bytes", j.want.size)
 	stop := m.reportProgress(ctx, j, track)
@@ -246,18 +245,30 @@ func (f *fill) keepPromise(n int64) {
 	f.s.release(n)
 }
 
-// waiting reports that the fill waits for the hub.
+// turn waits until the fill has a place among those of the site, and reports that it waits.
+func (f *fill) turn(ctx context.Context) error {
+	if err := f.place.wait(ctx, func() { f.waiting(errQueued) }); err != nil {
+		return err
+	}
+	f.flowing()
+	return nil
+}
+
+// waiting reports that the fill waits for the hub, or for its turn.
 func (f *fill) waiting(err error) {
 	f.mu.Lock()
 	f.stuck = true
 	f.mu.Unlock()
-	f.log.Debug("waiting for the hub", "error", err)
+	f.log.Debug("waiting", "error", err)
 	failure := failureOf(err)
 	f.m.report(f.j, func(r *replica) { r.failure = failure })
 }
 
-// flowing takes the report of a wait back.
+// flowing takes the report of a wait back, unless the fill has no place: then it is what was under way that has arrived.
 func (f *fill) flowing() {
+	if !f.place.has() {
+		return
+	}
 	f.mu.Lock()
 	was := f.stuck
 	f.stuck = false

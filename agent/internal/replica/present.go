@@ -23,11 +23,32 @@ func (m *Manager) present(ctx context.Context, j job) outcome {
 	track := &tracker{hint: j.want.size}
 	m.report(j, func(r *replica) { r.progress = track })
 	m.enter(j, agentv1.ReplicaState_REPLICA_STATE_FILLING)
-	if err := j.store.fills.take(ctx); err != nil {
+	place := m.lineUp(j)
+	defer m.stepOut(j, place)
+	f := &fill{
+		m: m, j: j, s: j.store, track: track, place: place,
+		log: m.log.With("image", j.key.Image, "store", j.key.Store, "content", j.want.content),
+	}
+	if err := f.turn(ctx); err != nil {
 		return outcome{}
 	}
-	defer j.store.fills.give()
-	return m.fill(ctx, j, track)
+	return f.attempt(ctx)
+}
+
+// lineUp puts a fill in line for a place, as far to the front as the hub says now.
+func (m *Manager) lineUp(j job) *ticket {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j.replica.place = m.queue.enter(j.store, rankOf(j.replica.want.priority))
+	return j.replica.place
+}
+
+// stepOut takes a fill out of line.
+func (m *Manager) stepOut(j job, place *ticket) {
+	m.mu.Lock()
+	j.replica.place = nil
+	m.mu.Unlock()
+	place.leave()
 }
 
 // lookPublished returns the outcome when the published name is taken, and brings back a condemned copy of the same

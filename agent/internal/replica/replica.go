@@ -92,6 +92,7 @@ type Manager struct {
 	log     hclog.Logger
 	metrics *metrics
 	stores  map[image.StoreID]*store
+	queue   *queue        // of the fills
 	changed chan struct{} // see Changed
 	kick    chan struct{} // there may be work to start
 
@@ -143,7 +144,7 @@ func New(cfg Config) *Manager {
 		stores:  make(map[image.StoreID]*store, len(cfg.Stores)),
 		changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		replicas: make(map[key]*replica), ready: make(map[key]struct{}), dirty: make(map[key]struct{}),
-		offers: make(map[offerKey]*offer),
+		offers: make(map[offerKey]*offer), queue: &queue{parallel: cfg.Parallel},
 	}
 	for id, s := range cfg.Stores {
 		m.stores[id] = newStore(id, s, cfg.Parallel, cfg.Workers)

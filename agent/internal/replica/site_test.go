@@ -51,7 +51,7 @@ type site struct {
 	hub               *fakeHub
 	dirs              map[image.StoreID]string
 	journal, sums     string
-	verify            string
+	verify, compact   string
 	workers, parallel int
 	registry          *prometheus.Registry
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
@@ -100,7 +100,7 @@ func (s *site) begin() *site {
 	}
 	cfg := Config{
 		Sums:   d,
-		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers, Parallel: s.parallel,
+		Stores: map[image.StoreID]Store{}, Frames: s.hub.client, Journal: j, Workers: s.workers, Parallel: s.parallel, Compact: s.compact,
 		Log: hclog.NewNullLogger(), Registry: s.registry,
 	}
 	if s.registry == nil {

@@ -29,7 +29,6 @@ type store struct {
 	life   context.Context //nolint:containedctx // the Manager's: ends calls that a changed goal does not end
 	scan   chan struct{}   // look for garbage
 	looks  slots
-	fills  slots
 	checks slots // verifications that were asked for
 	// adoptions are readings of copies that somebody else has made.
 	adoptions slots
@@ -51,7 +50,7 @@ type store struct {
 func newStore(id image.StoreID, s Store, parallel, workers int) *store {
 	return &store{
 		id: id, pool: s.Pool, sums: s.Verify != VerifyRead, scan: make(chan struct{}, 1),
-		looks: make(slots, lookers), fills: make(slots, parallel), checks: make(slots, 1), adoptions: make(slots, adoptions),
+		looks: make(slots, lookers), checks: make(slots, 1), adoptions: make(slots, adoptions),
 		writing: newBuffers(parallel * max(workers, readers)), reading: newBuffers(readers), sending: newBuffers(offerings * readers),
 		status: &agentv1.StoreStatus{
 			StoreId: string(id), Driver: s.Pool.Driver(), Pool: s.Name, Message: "the store has not been looked at yet",

@@ -63,7 +63,7 @@ func TestParallelFills(t *testing.T) {
 	s.parallel = 1
 	s.begin()
 	s.delta(goalOf(goalPresent, 1, conA))
-	s.until("the first has the slot", func() bool { signal(s.m.changed); return len(s.m.stores[st0].fills) == 1 })
+	s.until("the first has the slot", func() bool { signal(s.m.changed); return s.m.queue.length() == 1 })
 	second := goalOf(goalPresent, 1, conB)
 	second.ImageId = string(img2)
 	s.delta(second)

@@ -22,6 +22,7 @@ type replica struct {
 	settled  uint64 // seq that has been carried out
 	verified uint64 // verify_generation of the latest verification
 	running  bool
+	place    *ticket            // of the fill that is running; nil when none is
 	cancel   context.CancelFunc // of the step that is running
 
 	state        agentv1.ReplicaState

@@ -32,7 +32,9 @@ func (s *replicas) ReplicateImage(ctx context.Context, req *hubv1.ReplicateImage
 	if err != nil {
 		return nil, err
 	}
-	op, err := s.Catalog.Replicate(ctx, img.ID, target(req.GetTarget()), "")
+	t := target(req.GetTarget())
+	t.Priority = storev1.Priority(req.GetPriority())
+	op, err := s.Catalog.Replicate(ctx, img.ID, t, "")
 	if err != nil {
 		return nil, err
 	}

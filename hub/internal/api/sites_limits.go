@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/schedule"
@@ -21,22 +22,25 @@ func (s *sites) SetSiteLimits(ctx context.Context, req *hubv1.SetSiteLimitsReque
 		return nil, err
 	}
 	paths := req.GetUpdateMask().GetPaths()
-	rate, windows := len(paths) == 0, len(paths) == 0
+	all := len(paths) == 0
+	parts := catalog.LimitParts{Rate: all, Windows: all, Parallel: all}
 	for _, p := range paths {
 		switch p {
 		case "bytes_per_second":
-			rate = true
+			parts.Rate = true
 		case "windows":
-			windows = true
+			parts.Windows = true
+		case "parallel_transfers":
+			parts.Parallel = true
 		default:
-			return nil, fault.BadField("update_mask", "%q cannot be updated; use bytes_per_second or windows", p)
+			return nil, fault.BadField("update_mask", "%q cannot be updated; use bytes_per_second, windows or parallel_transfers", p)
 		}
 	}
 	limits := &storev1.SiteLimits{Windows: req.GetLimits().GetWindows()}
 	if req.GetLimits() != nil {
-		limits.BytesPerSecond = req.Limits.BytesPerSecond
+		limits.BytesPerSecond, limits.ParallelTransfers = req.Limits.BytesPerSecond, req.Limits.ParallelTransfers
 	}
-	if err := s.Catalog.LimitSite(ctx, id, limits, rate, windows); err != nil {
+	if err := s.Catalog.LimitSite(ctx, id, limits, parts); err != nil {
 		return nil, err
 	}
 	m, err := s.site(id)
@@ -71,7 +75,7 @@ func (s *sites) pause(ctx context.Context, name string, paused bool) (*hubv1.Sit
 func (v *view) addLimits(m *hubv1.Site, r *storev1.Site) {
 	m.PauseTime = r.PauseTime
 	if r.Limits != nil {
-		m.Limits = &hubv1.SiteLimits{BytesPerSecond: r.Limits.BytesPerSecond, Windows: r.Limits.Windows}
+		m.Limits = &hubv1.SiteLimits{BytesPerSecond: r.Limits.BytesPerSecond, Windows: r.Limits.Windows, ParallelTransfers: r.Limits.ParallelTransfers}
 	}
 	status := v.Bandwidth.Status(image.SiteID(r.Id))
 	m.BytesPerSecond = status.Rate

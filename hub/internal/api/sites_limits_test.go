@@ -36,6 +36,10 @@ func TestSetSiteLimits(t *testing.T) {
 	if site, err = set(nil, "bytes_per_second"); err != nil || site.GetLimits().BytesPerSecond != nil || site.Limits.Windows[0] != window {
 		t.Fatalf("got %v, %v", site, err)
 	}
+	if site, err = set(&hubv1.SiteLimits{ParallelTransfers: proto.Int32(3)}, "parallel_transfers"); err != nil ||
+		site.GetLimits().GetParallelTransfers() != 3 || site.Limits.Windows[0] != window {
+		t.Fatalf("got %v, %v", site, err)
+	}
 	if site, err = set(nil); err != nil || site.GetLimits() != nil {
 		t.Fatalf("got %v, %v", site, err)
 	}
@@ -46,6 +50,7 @@ func TestSetSiteLimits(t *testing.T) {
 	}{
 		{&hubv1.SiteLimits{BytesPerSecond: proto.Int64(5)}, "bytes_per_second", "limits.bytes_per_second"},
 		{&hubv1.SiteLimits{Windows: []string{"Mon 08:00-18:00 Nowhere=0"}}, "windows", "limits.windows"},
+		{&hubv1.SiteLimits{ParallelTransfers: proto.Int32(0)}, "parallel_transfers", "limits.parallel_transfers"},
 		{nil, "description", "update_mask"},
 	} {
 		if _, err := set(c.limits, c.path); fault.ClassOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.text) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/pkg/auth"
@@ -22,6 +23,7 @@ func (v *view) replicaMessage(c *auth.Caller, r *storev1.Replica) *hubv1.Replica
 		Reason: r.Reason, Message: r.Message, Retryable: r.Retryable, Attempts: r.Attempts, NextAttemptTime: r.NextAttemptTime,
 		PhaseTime: r.PhaseTime, CreateTime: r.CreateTime, Location: r.Location, VerifyTime: r.VerifyTime,
 		Verifying: r.VerifyGeneration > r.VerifiedGeneration, VerifyMessage: r.VerifyMessage, ChunksDamaged: r.ChunksDamaged,
+		Priority: hubv1.Priority(r.Priority),
 	}
 	img, _ := v.read().Image(image.ID(r.ImageId))
 	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || r.Location != "" && !v.seesLocations(c, image.ID(r.ImageId)) {
@@ -79,7 +81,10 @@ func (v *view) addProgress(m *hubv1.Replica, r *storev1.Replica, img *storev1.Im
 	switch {
 	case r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
 		m.Progress.BytesDone = m.Progress.BytesTotal
-	case t.Filling:
+	case t.Filling && r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING:
 		m.Progress.BytesPerSecond = t.Rate
+		if t.Left > 0 && m.WaitingSince == nil && r.Reason == "" {
+			m.Progress.TimeLeft = durationpb.New(t.Left)
+		}
 	}
 }

@@ -192,7 +192,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	if err != nil {
 		return err
 	}
-	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}, Compact: short, Pacer: pacer{limiter}})
+	frames := frame.NewHandler(h.area, frame.HandlerOptions{Manifests: manifests{h.area, cat}, Compact: short, Pacer: pacer{limiter, h.records}})
 
 	h.log.Info("hub started", "version", h.Version, "central_store", string(h.central), "api", h.GRPCAddr, "image_api", h.Image.Addr, "link", h.LinkAddr,
 		"frames", h.FramesAddr, "ca_fingerprint", h.ca.Fingerprint())

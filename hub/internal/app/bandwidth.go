@@ -8,10 +8,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/identity"
+	"github.com/atoll-dcn/atoll/hub/internal/reconcile"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/schedule"
+	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
 // BandwidthConfig is how fast image data may move to and from all sites together.
@@ -56,17 +59,39 @@ func (h *hub) limiter(touch func(...image.ID)) *bandwidth.Limiter {
 }
 
 // pacer lets the frames of sites move as their limits allow. What comes over the unix socket uses no link and needs no turn.
-type pacer struct{ limiter *bandwidth.Limiter }
+type pacer struct {
+	limiter *bandwidth.Limiter
+	records catalog.Reader
+}
 
 // Begin waits for the turn of a frame.
-func (p pacer) Begin(ctx context.Context) (frame.Turn, error) {
+func (p pacer) Begin(ctx context.Context, content image.ID) (frame.Turn, error) {
 	site, _, err := identity.Caller(ctx)
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // the unix socket: no certificate, no turn
 	}
-	turn, err := p.limiter.Begin(ctx, site)
+	turn, err := p.limiter.Begin(ctx, site, func() int { return p.rank(site, content) })
 	if err != nil {
 		return nil, err
 	}
 	return turn, nil
+}
+
+// rank returns how the frames of a content stand at a site: as the copy of it that is under way there.
+func (p pacer) rank(site image.SiteID, content image.ID) int {
+	rank, found := 0, false
+	for _, s := range p.records.Stores() {
+		if s.SiteId != string(site) {
+			continue
+		}
+		for _, r := range p.records.StoreReplicas(image.StoreID(s.Id)) {
+			if r.ContentId != string(content) || r.Phase == storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
+				continue
+			}
+			if of := reconcile.RankOf(r.Priority); !found || of > rank {
+				rank, found = of, true
+			}
+		}
+	}
+	return rank
 }

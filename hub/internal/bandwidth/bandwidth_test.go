@@ -106,7 +106,7 @@ func (w *world) load(id image.SiteID, connections int) (stop func()) {
 
 // frame moves one frame.
 func (w *world) frame(ctx context.Context, id image.SiteID) error {
-	turn, err := w.l.Begin(ctx, id)
+	turn, err := w.l.Begin(ctx, id, nil)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func TestFramesAreSoonThrough(t *testing.T) {
 			for range 8 {
 				wg.Go(func() {
 					for ctx.Err() == nil {
-						turn, err := w.l.Begin(ctx, "a")
+						turn, err := w.l.Begin(ctx, "a", nil)
 						if err != nil {
 							return
 						}
@@ -258,7 +258,7 @@ func TestPause(t *testing.T) {
 		if !since.Equal(time.Now()) || why != "site a is paused" {
 			t.Fatalf("stopped since %s: %q", since, why)
 		}
-		if _, err := w.l.Begin(w.t.Context(), "a"); !fault.Is(err, fault.Unavailable) || fault.ReasonOf(err) != ReasonPaused {
+		if _, err := w.l.Begin(w.t.Context(), "a", nil); !fault.Is(err, fault.Unavailable) || fault.ReasonOf(err) != ReasonPaused {
 			t.Fatalf("got %v", err)
 		}
 		<-time.After(Grace)
@@ -270,7 +270,7 @@ func TestPause(t *testing.T) {
 		if got := w.speed("a", time.Minute); got != 0 {
 			t.Errorf("%.2f MiB/s move", got)
 		}
-		turn, err := w.l.Begin(w.t.Context(), "b")
+		turn, err := w.l.Begin(w.t.Context(), "b", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,19 +327,19 @@ func TestWaitingForATurn(t *testing.T) {
 	t.Parallel()
 	inWorld(t, schedule.Always, func(w *world) {
 		w.limit("a", mib)
-		turn, err := w.l.Begin(w.t.Context(), "a")
+		turn, err := w.l.Begin(w.t.Context(), "a", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cause := fault.New(fault.Unavailable, "NOT_YET", "not yet")
 		ctx, cancel := context.WithTimeoutCause(w.t.Context(), time.Second, cause)
 		defer cancel()
-		if _, err := w.l.Begin(ctx, "a"); fault.ReasonOf(err) != "NOT_YET" {
+		if _, err := w.l.Begin(ctx, "a", nil); fault.ReasonOf(err) != "NOT_YET" {
 			t.Fatalf("got %v", err)
 		}
 		waits := make(chan error, 1)
 		go func() {
-			_, err := w.l.Begin(w.t.Context(), "a")
+			_, err := w.l.Begin(w.t.Context(), "a", nil)
 			waits <- err
 		}()
 		synctest.Wait()
@@ -349,7 +349,7 @@ func TestWaitingForATurn(t *testing.T) {
 		}
 		turn.End()
 		w.set("a", func(s *storev1.Site) { s.PauseTime = nil })
-		if turn, err = w.l.Begin(w.t.Context(), "a"); err != nil {
+		if turn, err = w.l.Begin(w.t.Context(), "a", nil); err != nil {
 			t.Fatal(err)
 		}
 		turn.End()

@@ -61,7 +61,7 @@ type site struct {
 	stopped  time.Time     // since when nothing may begin; zero: it may
 	why      string        // it is stopped
 	begun    int           // frames that have their turn
-	waiting  []*waiter     // for a turn, the first to come first
+	waiting  []*waiter     // for a turn, the highest rank first, then the first to come
 	queue    chan struct{} // holds who takes a piece
 	meter    meter
 }

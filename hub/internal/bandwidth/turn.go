@@ -12,6 +12,7 @@ import (
 // waiter waits for its turn. ready is closed when it has got it or, with err set, will not get it.
 type waiter struct {
 	ready chan struct{}
+	rank  int
 	err   error
 }
 
@@ -21,22 +22,21 @@ type Turn struct {
 	s *site
 }
 
-// Begin waits for the turn of one frame to or from a site. End the turn when done. It returns an Unavailable error with
+// Begin waits for the turn of one frame to or from a site. rank, which is called only if the frame has to wait, says how it
+// stands: the highest go first, and of equals those that came first; nil is 0. End the turn when done. It returns an Unavailable error with
 // ReasonPaused when the site is stopped, and the cause of ctx when that ends first.
-func (l *Limiter) Begin(ctx context.Context, id image.SiteID) (*Turn, error) {
-	l.mu.Lock()
-	s := l.siteLocked(id)
-	if !s.stopped.IsZero() {
-		defer l.mu.Unlock()
-		return nil, errStopped(s.why)
-	}
-	if len(s.waiting) == 0 && s.begun < l.turnsLocked(s) {
-		s.begun++
-		l.mu.Unlock()
-		return &Turn{l, s}, nil
+func (l *Limiter) Begin(ctx context.Context, id image.SiteID, rank func() int) (*Turn, error) {
+	if turn, err := l.beginNow(id); turn != nil || err != nil {
+		return turn, err
 	}
 	w := &waiter{ready: make(chan struct{})}
-	s.waiting = append(s.waiting, w)
+	if rank != nil {
+		w.rank = rank()
+	}
+	l.mu.Lock()
+	s := l.siteLocked(id)
+	s.queueLocked(w)
+	s.admitLocked(l.turnsLocked(s)) // a turn may have come free meanwhile
 	l.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -56,6 +56,30 @@ func (l *Limiter) Begin(ctx context.Context, id image.SiteID) (*Turn, error) {
 		return nil, w.err
 	}
 	return &Turn{l, s}, nil
+}
+
+// beginNow returns a turn if there is one at once, else nil.
+func (l *Limiter) beginNow(id image.SiteID) (*Turn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.siteLocked(id)
+	if !s.stopped.IsZero() {
+		return nil, errStopped(s.why)
+	}
+	if len(s.waiting) > 0 || s.begun >= l.turnsLocked(s) {
+		return nil, nil //nolint:nilnil // the frame has to wait
+	}
+	s.begun++
+	return &Turn{l, s}, nil
+}
+
+// queueLocked puts a frame behind those that go before it.
+func (s *site) queueLocked(w *waiter) {
+	i := len(s.waiting)
+	for i > 0 && s.waiting[i-1].rank < w.rank {
+		i--
+	}
+	s.waiting = slices.Insert(s.waiting, i, w)
 }
 
 // End lets the next frame have its turn. Call it once.

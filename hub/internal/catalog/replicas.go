@@ -19,6 +19,9 @@ import (
 // copy is still being removed the new one follows. method is the way of the Image API, empty for the gRPC API.
 func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target, method string) (*storev1.Operation, error) {
 	var op *storev1.Operation
+	if _, known := storev1.Priority_name[int32(t.Priority)]; !known {
+		return nil, fault.BadField("priority", "%d is not a priority that this hub knows", t.Priority)
+	}
 	err := repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
@@ -43,7 +46,7 @@ func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target, method s
 		img.UpdateTime = c.stamp()
 		op = c.newOperation(ctx, storev1.OperationKind_OPERATION_KIND_COPY, id, stores)
 		op.AllMustSucceed = t.AllMustSucceed
-		op.Method = method
+		op.Method, op.Priority = method, t.Priority
 		for len(restarts) > MaxWrites-2 { // starting failed copies again is harmless even if what follows is refused
 			if err := c.records.Commit(ctx, restarts[:MaxWrites-2]...); err != nil {
 				return err

@@ -39,7 +39,10 @@ func TestReplicate(t *testing.T) {
 		"failed in central":     {copies: phases{"dcn0": active, "central": failed}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
 		"leaving central":       {copies: phases{"dcn0": active, "central": deleting}, target: some("dcn1"), class: fault.Precondition, reason: "NOT_IN_CENTRAL"},
 		"central together":      {copies: phases{"dcn0": active}, target: some("dcn1", "central"), stores: []string{"central", "dcn1"}},
-		"no target":             {copies: phases{"central": active}, class: fault.Invalid, reason: "INVALID_FIELD"},
+		"unknown priority": {
+			copies: phases{"central": active}, target: catalog.Target{Stores: []string{"dcn0"}, Priority: 9}, class: fault.Invalid, reason: "INVALID_FIELD",
+		},
+		"no target": {copies: phases{"central": active}, class: fault.Invalid, reason: "INVALID_FIELD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -29,18 +29,37 @@ func SiteSchedule(limits *storev1.SiteLimits) (schedule.Schedule, error) {
 	return schedule.New("limits.windows", rate, limits.GetWindows(), LeastSiteRate)
 }
 
-// LimitSite changes how fast image data may move between the hub and a site: the rate, the windows or both.
-func (c *Catalog) LimitSite(ctx context.Context, id image.SiteID, limits *storev1.SiteLimits, rate, windows bool) error {
+// MostTransfers is the highest limit of copies that a site fills at the same time.
+const MostTransfers = 64
+
+// LimitParts says which limits of a site are meant.
+type LimitParts struct{ Rate, Windows, Parallel bool }
+
+// LimitSite changes how fast image data may move between the hub and a site and how many copies the site fills at the same
+// time, as far as parts says.
+func (c *Catalog) LimitSite(ctx context.Context, id image.SiteID, limits *storev1.SiteLimits, parts LimitParts) error {
+	if limits == nil {
+		limits = &storev1.SiteLimits{}
+	}
 	return c.ChangeSite(ctx, id, func(s *storev1.Site) error {
-		l := &storev1.SiteLimits{BytesPerSecond: rateOf(s.Limits), Windows: s.GetLimits().GetWindows()}
-		if rate {
-			l.BytesPerSecond = rateOf(limits)
+		l := &storev1.SiteLimits{}
+		if s.Limits != nil {
+			l = proto.CloneOf(s.Limits)
 		}
-		if windows {
+		if parts.Rate {
+			l.BytesPerSecond = limits.BytesPerSecond
+		}
+		if parts.Windows {
 			l.Windows = limits.GetWindows()
+		}
+		if parts.Parallel {
+			l.ParallelTransfers = limits.ParallelTransfers
 		}
 		if _, err := SiteSchedule(l); err != nil {
 			return err
+		}
+		if n := l.ParallelTransfers; n != nil && (*n < 1 || *n > MostTransfers) {
+			return fault.BadField("limits.parallel_transfers", "%d is not between 1 and %d", *n, MostTransfers)
 		}
 		s.Limits = l
 		if proto.Equal(l, &storev1.SiteLimits{}) {
@@ -48,14 +67,6 @@ func (c *Catalog) LimitSite(ctx context.Context, id image.SiteID, limits *storev
 		}
 		return nil
 	})
-}
-
-// rateOf returns the rate of limits, which may be nil; nil for none.
-func rateOf(l *storev1.SiteLimits) *int64 {
-	if l == nil {
-		return nil
-	}
-	return l.BytesPerSecond
 }
 
 // PauseSite stops image data to and from a site, or lets it go on. Asking for what is so already changes nothing.

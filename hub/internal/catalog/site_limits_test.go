@@ -20,26 +20,34 @@ func TestLimitSite(t *testing.T) {
 	for _, step := range []struct {
 		limits        *storev1.SiteLimits
 		rate, windows bool
+		parallel      bool
 		want          *storev1.SiteLimits
 	}{
-		{rate(1 << 20), true, false, rate(1 << 20)},
-		{&storev1.SiteLimits{Windows: []string{office}}, false, true, &storev1.SiteLimits{BytesPerSecond: proto.Int64(1 << 20), Windows: []string{office}}},
-		{rate(0), true, false, &storev1.SiteLimits{BytesPerSecond: proto.Int64(0), Windows: []string{office}}},
-		{nil, true, false, &storev1.SiteLimits{Windows: []string{office}}},
-		{nil, true, true, nil},
+		{rate(1 << 20), true, false, false, rate(1 << 20)},
+		{&storev1.SiteLimits{Windows: []string{office}}, false, true, false, &storev1.SiteLimits{BytesPerSecond: proto.Int64(1 << 20), Windows: []string{office}}},
+		{rate(0), true, false, false, &storev1.SiteLimits{BytesPerSecond: proto.Int64(0), Windows: []string{office}}},
+		{nil, true, false, false, &storev1.SiteLimits{Windows: []string{office}}},
+		{&storev1.SiteLimits{ParallelTransfers: proto.Int32(64)}, true, true, false, nil},
+		{&storev1.SiteLimits{ParallelTransfers: proto.Int32(64)}, false, false, true, &storev1.SiteLimits{ParallelTransfers: proto.Int32(64)}},
+		{rate(0), true, false, false, &storev1.SiteLimits{BytesPerSecond: proto.Int64(0), ParallelTransfers: proto.Int32(64)}},
+		{nil, true, true, true, nil},
 	} {
-		if err := w.LimitSite(t.Context(), "dcn0", step.limits, step.rate, step.windows); err != nil {
+		if err := w.LimitSite(t.Context(), "dcn0", step.limits, catalog.LimitParts{Rate: step.rate, Windows: step.windows, Parallel: step.parallel}); err != nil {
 			t.Fatal(err)
 		}
 		if s, _ := w.records.Site("dcn0"); !proto.Equal(s.Limits, step.want) {
 			t.Fatalf("got %v, want %v", s.Limits, step.want)
 		}
 	}
-	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(1000), true, true), "limits.bytes_per_second")
-	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(-1), true, true), "limits.bytes_per_second")
-	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(1<<50), true, true), "limits.bytes_per_second")
-	wantField(t, w.LimitSite(t.Context(), "dcn0", &storev1.SiteLimits{Windows: []string{office, "Mon 8-9=0"}}, true, true), "limits.windows[1]")
-	wantFault(t, w.LimitSite(t.Context(), "dcn9", nil, true, true), fault.NotFound, "SITE_NOT_FOUND")
+	all := catalog.LimitParts{Rate: true, Windows: true, Parallel: true}
+	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(1000), all), "limits.bytes_per_second")
+	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(-1), all), "limits.bytes_per_second")
+	wantField(t, w.LimitSite(t.Context(), "dcn0", rate(1<<50), all), "limits.bytes_per_second")
+	wantField(t, w.LimitSite(t.Context(), "dcn0", &storev1.SiteLimits{Windows: []string{office, "Mon 8-9=0"}}, all), "limits.windows[1]")
+	for _, n := range []int32{-1, 0, catalog.MostTransfers + 1} {
+		wantField(t, w.LimitSite(t.Context(), "dcn0", &storev1.SiteLimits{ParallelTransfers: &n}, all), "limits.parallel_transfers")
+	}
+	wantFault(t, w.LimitSite(t.Context(), "dcn9", nil, all), fault.NotFound, "SITE_NOT_FOUND")
 	if s, _ := w.records.Site("dcn0"); s.Limits != nil {
 		t.Fatalf("a refused limit is kept: %v", s.Limits)
 	}

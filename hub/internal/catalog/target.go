@@ -14,6 +14,7 @@ type Target struct {
 	Stores         []string
 	All            bool
 	AllMustSucceed bool
+	Priority       storev1.Priority // of the copies that the request makes or joins
 }
 
 // resolve checks the target against the registered stores and returns the store ids, sorted, without repeats.

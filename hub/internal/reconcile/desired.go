@@ -10,7 +10,7 @@ import (
 // hub and every restart says the same.
 func Desired(img *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
 	d := &agentv1.DesiredReplica{
-		ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation,
+		ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation, Priority: agentv1.Priority(r.Priority),
 		Content: &agentv1.Content{
 			ContentId: r.ContentId, SizeBytes: img.GetContent().GetSizeBytes(), ManifestDigest: img.GetContent().GetManifestDigest(),
 		},

@@ -103,6 +103,7 @@ type planner struct {
 func (p *planner) run() {
 	p.dropStoreless()
 	p.createReplicas()
+	p.raiseReplicas()
 	for _, s := range p.stores() {
 		p.planReplica(s)
 	}
@@ -213,7 +214,7 @@ func (p *planner) createReplicas() {
 			r := &storev1.Replica{
 				ImageId: p.img.Id, StoreId: part.StoreId, SiteId: string(view.Site),
 				Phase: storev1.ReplicaPhase_REPLICA_PHASE_PENDING, PhaseTime: catalog.Stamp(p.w.Now), CreateTime: catalog.Stamp(p.w.Now),
-				Generation: catalog.NextGeneration(0, p.w.Now), ContentId: p.img.Content.GetId(),
+				Generation: catalog.NextGeneration(0, p.w.Now), ContentId: p.img.Content.GetId(), Priority: o.Priority,
 			}
 			if base := p.base(s); base != nil {
 				r.BaseImageId, r.BaseContentId = base.Id, base.Content.Id

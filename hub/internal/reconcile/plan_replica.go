@@ -87,7 +87,7 @@ func (p *planner) attemptDue(r *storev1.Replica) bool {
 func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.ObservedReplica) {
 	switch o.State {
 	case agentv1.ReplicaState_REPLICA_STATE_FILLING:
-		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING)
+		p.enter(r, fillingPhase(o.Failure.GetReason()))
 		r.Location = ""
 		r.Reason, r.Message, r.Retryable = o.Failure.GetReason(), o.Failure.GetMessage(), o.Failure != nil
 		p.showRepair(r)
@@ -105,6 +105,7 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 		}
 		p.applyPublished(r, o.Verification)
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE)
+		r.Priority = storev1.Priority_PRIORITY_UNSPECIFIED
 		r.Location = p.location(s, r)
 		r.Reason, r.Message, r.Retryable, r.Attempts, r.Repair = "", "", false, 0, repairNone
 		p.img.FailedStores = without(p.img.FailedStores, r.StoreId)
@@ -129,6 +130,17 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 			p.lost(r)
 		}
 	}
+}
+
+// reasonQueued is the reason of a copy that waits until its site has filled others, as its agent says.
+const reasonQueued = "QUEUED"
+
+// fillingPhase returns the phase of a copy that its site fills, or would like to.
+func fillingPhase(wait string) storev1.ReplicaPhase {
+	if wait == reasonQueued {
+		return storev1.ReplicaPhase_REPLICA_PHASE_PENDING
+	}
+	return storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING
 }
 
 // planActive watches over a published copy: the site may have lost it, or found it damaged.

@@ -102,6 +102,8 @@ type Transfer struct {
 	Saved      int64 // bytes that shorter forms of chunks have saved
 	Repaired   int64 // chunks fetched again because they were damaged
 	Rate       int64 // recent speed of a fill in bytes per second
+	// Left is how long the rest of a fill takes at that speed; 0 while that cannot be told.
+	Left time.Duration
 }
 
 // Transfer returns the latest figures of a replica; false when its site has reported none in its present session.
@@ -112,11 +114,12 @@ func (d *Directory) Transfer(id image.SiteID, img image.ID, store image.StoreID)
 	if s == nil || !s.Connected || s.observed[k].GetProgress() == nil {
 		return Transfer{}, false
 	}
-	o, p := s.observed[k], s.observed[k].Progress
+	o, p, now := s.observed[k], s.observed[k].Progress, d.now()
 	return Transfer{
 		Generation: o.Generation, Filling: o.State == agentv1.ReplicaState_REPLICA_STATE_FILLING,
 		Done: p.BytesDone, Total: p.BytesTotal, Received: p.BytesReceived, Resumed: p.BytesResumed,
-		Saved: p.BytesSaved, Repaired: p.ChunksRepaired, Rate: s.rates[k].value(),
+		Saved: p.BytesSaved, Repaired: p.ChunksRepaired, Rate: s.rates[k].value(now),
+		Left: s.rates[k].left(p.BytesTotal-p.BytesDone, now),
 	}, true
 }
 
@@ -202,7 +205,7 @@ func (s *site) take(o *agentv1.Observed, known func(key) bool, now time.Time) (d
 			if s.rates[k] == nil {
 				s.rates[k] = &rate{}
 			}
-			s.rates[k].add(r.Progress.GetBytesDone(), now)
+			s.rates[k].add(r.Progress.GetBytesDone()-r.Progress.GetBytesResumed(), now) // what was there already took no time
 		} else {
 			delete(s.rates, k)
 		}

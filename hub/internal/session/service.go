@@ -116,6 +116,8 @@ func (s *Service) spread(keys []catalog.Key, reset bool) {
 			if id := image.SiteID(k.ID); s.deleted(id) {
 				s.End(id, errDeleted(id))
 				s.Directory.drop(id)
+			} else {
+				s.wake(id) // its limits may have changed
 			}
 		}
 	}
@@ -163,6 +165,15 @@ func (s *Service) offersOf(id image.SiteID) []*agentv1.Offer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.offers[id]
+}
+
+// wake makes the session of a site, if there is one, look for something to send.
+func (s *Service) wake(id image.SiteID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ss := s.sessions[id]; ss != nil {
+		ss.wake()
+	}
 }
 
 // End closes the session of a site, if there is one, and tells the agent why.

@@ -383,3 +383,31 @@ func TestDeletedSite(t *testing.T) {
 		t.Fatalf("left: %v", s)
 	}
 }
+
+// TestParallelTransfers: a changed limit of copies at once reaches the agent by itself, and is repeated with all that follows.
+func TestParallelTransfers(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, 0)
+	a := h.connect("dcn0", "dcn0")
+	if d := a.desired(); d.ParallelTransfers != 0 {
+		t.Fatalf("snapshot: %v", d)
+	}
+	two := int32(2)
+	parts := catalog.LimitParts{Parallel: true}
+	if err := h.service.Catalog.LimitSite(t.Context(), "dcn0", &storev1.SiteLimits{ParallelTransfers: &two}, parts); err != nil {
+		t.Fatal(err)
+	}
+	if d := a.desired(); d.ParallelTransfers != 2 || d.Snapshot || len(d.Replicas) != 0 {
+		t.Fatalf("limited: %v", d)
+	}
+	h.put("a", "dcn0", 1)
+	if d := a.desired(); d.ParallelTransfers != 2 || len(d.Replicas) != 1 {
+		t.Fatalf("change: %v", d)
+	}
+	if err := h.service.Catalog.LimitSite(t.Context(), "dcn0", nil, parts); err != nil {
+		t.Fatal(err)
+	}
+	if d := a.desired(); d.ParallelTransfers != 0 {
+		t.Fatalf("not limited: %v", d)
+	}
+}

@@ -247,6 +247,7 @@ type writer struct {
 	revision uint64
 	sent     map[key]digest
 	offers   []*agentv1.Offer
+	parallel int32 // most transfers at the same time; 0: not limited
 	scratch  []byte
 }
 
@@ -317,10 +318,12 @@ func (w *writer) flush() error {
 	}
 	offers := w.service.offersOf(w.site)
 	same := slices.EqualFunc(offers, w.offers, func(a, b *agentv1.Offer) bool { return proto.Equal(a, b) })
-	if !snapshot && same && len(changed)+len(removed) == 0 {
+	site, _ := read.Site(w.site)
+	parallel := site.GetLimits().GetParallelTransfers()
+	if !snapshot && same && parallel == w.parallel && len(changed)+len(removed) == 0 {
 		return nil
 	}
-	w.offers = offers
+	w.offers, w.parallel = offers, parallel
 	return w.sendDesired(snapshot, changed, removed)
 }
 
@@ -328,7 +331,7 @@ func (w *writer) flush() error {
 func (w *writer) sendDesired(snapshot bool, changed []*agentv1.DesiredReplica, removed []*agentv1.ReplicaKey) error {
 	for first := true; first || len(changed)+len(removed) > 0; first = false {
 		w.revision++
-		d := &agentv1.Desired{Revision: w.revision, Snapshot: snapshot && first, Offers: w.offers}
+		d := &agentv1.Desired{Revision: w.revision, Snapshot: snapshot && first, Offers: w.offers, ParallelTransfers: w.parallel}
 		n := fitting(changed)
 		d.Replicas, changed = changed[:n], changed[n:]
 		n = min(batch, len(removed))

@@ -89,6 +89,63 @@ func (Goal) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Priority says which copies go first where they share a site's slots or its bandwidth.
+type Priority int32
+
+const (
+	// The same as normal.
+	Priority_PRIORITY_UNSPECIFIED Priority = 0
+	// After all others.
+	Priority_PRIORITY_LOW Priority = 1
+	// As usual.
+	Priority_PRIORITY_NORMAL Priority = 2
+	// Before all others, such as a copy that a start waits for.
+	Priority_PRIORITY_HIGH Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_LOW",
+		2: "PRIORITY_NORMAL",
+		3: "PRIORITY_HIGH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_LOW":         1,
+		"PRIORITY_NORMAL":      2,
+		"PRIORITY_HIGH":        3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_agent_v1_session_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_atoll_agent_v1_session_service_proto_enumTypes[1]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{1}
+}
+
 // ReplicaState is what the agent sees of a replica.
 type ReplicaState int32
 
@@ -146,11 +203,11 @@ func (x ReplicaState) String() string {
 }
 
 func (ReplicaState) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_agent_v1_session_service_proto_enumTypes[1].Descriptor()
+	return file_atoll_agent_v1_session_service_proto_enumTypes[2].Descriptor()
 }
 
 func (ReplicaState) Type() protoreflect.EnumType {
-	return &file_atoll_agent_v1_session_service_proto_enumTypes[1]
+	return &file_atoll_agent_v1_session_service_proto_enumTypes[2]
 }
 
 func (x ReplicaState) Number() protoreflect.EnumNumber {
@@ -159,7 +216,7 @@ func (x ReplicaState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReplicaState.Descriptor instead.
 func (ReplicaState) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{1}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{2}
 }
 
 // ConnectRequest is one message from the agent.
@@ -847,7 +904,9 @@ type DesiredReplica struct {
 	Adopted bool `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	// A published copy in the same store that is probably like the content to write; absent when there is none. The site may
 	// ask the staging area for what differs from it, and does without when the copy is not there or not as it should be.
-	Base          *Base `protobuf:"bytes,9,opt,name=base,proto3" json:"base,omitempty"`
+	Base *Base `protobuf:"bytes,9,opt,name=base,proto3" json:"base,omitempty"`
+	// How the copy stands against others of the site.
+	Priority      Priority `protobuf:"varint,11,opt,name=priority,proto3,enum=atoll.agent.v1.Priority" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -943,6 +1002,13 @@ func (x *DesiredReplica) GetBase() *Base {
 		return x.Base
 	}
 	return nil
+}
+
+func (x *DesiredReplica) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
 }
 
 // Base is a copy that a site has.
@@ -1623,9 +1689,12 @@ type Desired struct {
 	// Replicas the hub no longer knows: unpublished data of them is removed.
 	Removed []*ReplicaKey `protobuf:"bytes,5,rep,name=removed,proto3" json:"removed,omitempty"`
 	// Every offer that should be running now; replaces the previous list.
-	Offers        []*Offer `protobuf:"bytes,6,rep,name=offers,proto3" json:"offers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Offers []*Offer `protobuf:"bytes,6,rep,name=offers,proto3" json:"offers,omitempty"`
+	// Most copies that the site fills at the same time in all its stores together; 0 for what its own configuration says for
+	// each store. Each message says it anew.
+	ParallelTransfers int32 `protobuf:"varint,10,opt,name=parallel_transfers,json=parallelTransfers,proto3" json:"parallel_transfers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Desired) Reset() {
@@ -1698,6 +1767,13 @@ func (x *Desired) GetOffers() []*Offer {
 		return x.Offers
 	}
 	return nil
+}
+
+func (x *Desired) GetParallelTransfers() int32 {
+	if x != nil {
+		return x.ParallelTransfers
+	}
+	return 0
 }
 
 // ObservedReplica is the state of one image in one store.
@@ -2177,7 +2253,7 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\vtotal_bytes\x18\a \x01(\x03R\n" +
 	"totalBytes\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xef\x02\n" +
+	"free_bytes\x18\b \x01(\x03R\tfreeBytes\"\xa5\x03\n" +
 	"\x0eDesiredReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -2189,7 +2265,8 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\x11verify_generation\x18\x06 \x01(\x04R\x10verifyGeneration\x129\n" +
 	"\bmetadata\x18\a \x01(\v2\x1d.atoll.agent.v1.ImageMetadataR\bmetadata\x12\x18\n" +
 	"\aadopted\x18\b \x01(\bR\aadopted\x12(\n" +
-	"\x04base\x18\t \x01(\v2\x14.atoll.agent.v1.BaseR\x04base\"@\n" +
+	"\x04base\x18\t \x01(\v2\x14.atoll.agent.v1.BaseR\x04base\x124\n" +
+	"\bpriority\x18\v \x01(\x0e2\x18.atoll.agent.v1.PriorityR\bpriority\"@\n" +
 	"\x04Base\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x1d\n" +
 	"\n" +
@@ -2264,14 +2341,16 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\n" +
 	"ReplicaKey\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
-	"\bstore_id\x18\x02 \x01(\tR\astoreId\"\xf6\x01\n" +
+	"\bstore_id\x18\x02 \x01(\tR\astoreId\"\xa5\x02\n" +
 	"\aDesired\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12:\n" +
 	"\breplicas\x18\x04 \x03(\v2\x1e.atoll.agent.v1.DesiredReplicaR\breplicas\x124\n" +
 	"\aremoved\x18\x05 \x03(\v2\x1a.atoll.agent.v1.ReplicaKeyR\aremoved\x12-\n" +
-	"\x06offers\x18\x06 \x03(\v2\x15.atoll.agent.v1.OfferR\x06offers\"\x9b\x03\n" +
+	"\x06offers\x18\x06 \x03(\v2\x15.atoll.agent.v1.OfferR\x06offers\x12-\n" +
+	"\x12parallel_transfers\x18\n" +
+	" \x01(\x05R\x11parallelTransfers\"\x9b\x03\n" +
 	"\x0fObservedReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x1e\n" +
@@ -2318,7 +2397,12 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\tGOAL_HOLD\x10\x02\x12\x12\n" +
 	"\x0eGOAL_CONDEMNED\x10\x03\x12\x0f\n" +
 	"\vGOAL_ABSENT\x10\x04\x12\x10\n" +
-	"\fGOAL_ADOPTED\x10\x05*\xeb\x01\n" +
+	"\fGOAL_ADOPTED\x10\x05*^\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
+	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
+	"\rPRIORITY_HIGH\x10\x03*\xeb\x01\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REPLICA_STATE_ABSENT\x10\x01\x12\x19\n" +
@@ -2344,79 +2428,81 @@ func file_atoll_agent_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_atoll_agent_v1_session_service_proto_rawDescData
 }
 
-var file_atoll_agent_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_atoll_agent_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(Goal)(0),                     // 0: atoll.agent.v1.Goal
-	(ReplicaState)(0),             // 1: atoll.agent.v1.ReplicaState
-	(*ConnectRequest)(nil),        // 2: atoll.agent.v1.ConnectRequest
-	(*ConnectResponse)(nil),       // 3: atoll.agent.v1.ConnectResponse
-	(*Hello)(nil),                 // 4: atoll.agent.v1.Hello
-	(*Welcome)(nil),               // 5: atoll.agent.v1.Welcome
-	(*RefusedStore)(nil),          // 6: atoll.agent.v1.RefusedStore
-	(*Heartbeat)(nil),             // 7: atoll.agent.v1.Heartbeat
-	(*Goodbye)(nil),               // 8: atoll.agent.v1.Goodbye
-	(*StoreStatus)(nil),           // 9: atoll.agent.v1.StoreStatus
-	(*DesiredReplica)(nil),        // 10: atoll.agent.v1.DesiredReplica
-	(*Base)(nil),                  // 11: atoll.agent.v1.Base
-	(*ImageMetadata)(nil),         // 12: atoll.agent.v1.ImageMetadata
-	(*ImageMember)(nil),           // 13: atoll.agent.v1.ImageMember
-	(*Adoption)(nil),              // 14: atoll.agent.v1.Adoption
-	(*Content)(nil),               // 15: atoll.agent.v1.Content
-	(*Offer)(nil),                 // 16: atoll.agent.v1.Offer
-	(*ReplicaKey)(nil),            // 17: atoll.agent.v1.ReplicaKey
-	(*Desired)(nil),               // 18: atoll.agent.v1.Desired
-	(*ObservedReplica)(nil),       // 19: atoll.agent.v1.ObservedReplica
-	(*Progress)(nil),              // 20: atoll.agent.v1.Progress
-	(*Failure)(nil),               // 21: atoll.agent.v1.Failure
-	(*Verification)(nil),          // 22: atoll.agent.v1.Verification
-	(*Observed)(nil),              // 23: atoll.agent.v1.Observed
-	nil,                           // 24: atoll.agent.v1.ImageMetadata.PropertiesEntry
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(Priority)(0),                 // 1: atoll.agent.v1.Priority
+	(ReplicaState)(0),             // 2: atoll.agent.v1.ReplicaState
+	(*ConnectRequest)(nil),        // 3: atoll.agent.v1.ConnectRequest
+	(*ConnectResponse)(nil),       // 4: atoll.agent.v1.ConnectResponse
+	(*Hello)(nil),                 // 5: atoll.agent.v1.Hello
+	(*Welcome)(nil),               // 6: atoll.agent.v1.Welcome
+	(*RefusedStore)(nil),          // 7: atoll.agent.v1.RefusedStore
+	(*Heartbeat)(nil),             // 8: atoll.agent.v1.Heartbeat
+	(*Goodbye)(nil),               // 9: atoll.agent.v1.Goodbye
+	(*StoreStatus)(nil),           // 10: atoll.agent.v1.StoreStatus
+	(*DesiredReplica)(nil),        // 11: atoll.agent.v1.DesiredReplica
+	(*Base)(nil),                  // 12: atoll.agent.v1.Base
+	(*ImageMetadata)(nil),         // 13: atoll.agent.v1.ImageMetadata
+	(*ImageMember)(nil),           // 14: atoll.agent.v1.ImageMember
+	(*Adoption)(nil),              // 15: atoll.agent.v1.Adoption
+	(*Content)(nil),               // 16: atoll.agent.v1.Content
+	(*Offer)(nil),                 // 17: atoll.agent.v1.Offer
+	(*ReplicaKey)(nil),            // 18: atoll.agent.v1.ReplicaKey
+	(*Desired)(nil),               // 19: atoll.agent.v1.Desired
+	(*ObservedReplica)(nil),       // 20: atoll.agent.v1.ObservedReplica
+	(*Progress)(nil),              // 21: atoll.agent.v1.Progress
+	(*Failure)(nil),               // 22: atoll.agent.v1.Failure
+	(*Verification)(nil),          // 23: atoll.agent.v1.Verification
+	(*Observed)(nil),              // 24: atoll.agent.v1.Observed
+	nil,                           // 25: atoll.agent.v1.ImageMetadata.PropertiesEntry
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
 }
 var file_atoll_agent_v1_session_service_proto_depIdxs = []int32{
-	4,  // 0: atoll.agent.v1.ConnectRequest.hello:type_name -> atoll.agent.v1.Hello
-	23, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
-	7,  // 2: atoll.agent.v1.ConnectRequest.heartbeat:type_name -> atoll.agent.v1.Heartbeat
-	5,  // 3: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
-	18, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
-	7,  // 5: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
-	8,  // 6: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
-	9,  // 7: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
-	25, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	6,  // 9: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
-	25, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
+	5,  // 0: atoll.agent.v1.ConnectRequest.hello:type_name -> atoll.agent.v1.Hello
+	24, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
+	8,  // 2: atoll.agent.v1.ConnectRequest.heartbeat:type_name -> atoll.agent.v1.Heartbeat
+	6,  // 3: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
+	19, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
+	8,  // 5: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
+	9,  // 6: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
+	10, // 7: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
+	26, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	7,  // 9: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
+	26, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
 	0,  // 11: atoll.agent.v1.DesiredReplica.goal:type_name -> atoll.agent.v1.Goal
-	15, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
-	12, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
-	11, // 14: atoll.agent.v1.DesiredReplica.base:type_name -> atoll.agent.v1.Base
-	24, // 15: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
-	26, // 16: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
-	26, // 17: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
-	13, // 18: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
-	26, // 19: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
-	26, // 20: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
-	15, // 21: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
-	10, // 22: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
-	17, // 23: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
-	16, // 24: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
-	1,  // 25: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
-	20, // 26: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
-	21, // 27: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
-	22, // 28: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
-	14, // 29: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
-	26, // 30: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
-	21, // 31: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
-	19, // 32: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
-	9,  // 33: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
-	2,  // 34: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
-	3,  // 35: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
-	35, // [35:36] is the sub-list for method output_type
-	34, // [34:35] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	16, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
+	13, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
+	12, // 14: atoll.agent.v1.DesiredReplica.base:type_name -> atoll.agent.v1.Base
+	1,  // 15: atoll.agent.v1.DesiredReplica.priority:type_name -> atoll.agent.v1.Priority
+	25, // 16: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
+	27, // 17: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
+	27, // 18: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
+	14, // 19: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
+	27, // 20: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
+	27, // 21: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
+	16, // 22: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
+	11, // 23: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
+	18, // 24: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
+	17, // 25: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
+	2,  // 26: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
+	21, // 27: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
+	22, // 28: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
+	23, // 29: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
+	15, // 30: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
+	27, // 31: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
+	22, // 32: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
+	20, // 33: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
+	10, // 34: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
+	3,  // 35: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
+	4,  // 36: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
+	36, // [36:37] is the sub-list for method output_type
+	35, // [35:36] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_atoll_agent_v1_session_service_proto_init() }
@@ -2440,7 +2526,7 @@ func file_atoll_agent_v1_session_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_agent_v1_session_service_proto_rawDesc), len(file_atoll_agent_v1_session_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -9,6 +9,7 @@ package hubv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -91,6 +92,63 @@ func (ReplicaPhase) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{0}
 }
 
+// Priority says which copies go first where they share a site's slots or its bandwidth.
+type Priority int32
+
+const (
+	// The same as normal.
+	Priority_PRIORITY_UNSPECIFIED Priority = 0
+	// After all others.
+	Priority_PRIORITY_LOW Priority = 1
+	// As usual.
+	Priority_PRIORITY_NORMAL Priority = 2
+	// Before all others, such as a copy that a start waits for.
+	Priority_PRIORITY_HIGH Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_LOW",
+		2: "PRIORITY_NORMAL",
+		3: "PRIORITY_HIGH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_LOW":         1,
+		"PRIORITY_NORMAL":      2,
+		"PRIORITY_HIGH":        3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_hub_v1_replica_proto_enumTypes[1].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_atoll_hub_v1_replica_proto_enumTypes[1]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{1}
+}
+
 // Replica is the copy of one image in one store.
 type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -131,6 +189,8 @@ type Replica struct {
 	VerifyMessage string `protobuf:"bytes,17,opt,name=verify_message,json=verifyMessage,proto3" json:"verify_message,omitempty"`
 	// Chunks that differed in the latest verification.
 	ChunksDamaged int64 `protobuf:"varint,18,opt,name=chunks_damaged,json=chunksDamaged,proto3" json:"chunks_damaged,omitempty"`
+	// How the copy stands against others of its site while it is not complete.
+	Priority      Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.hub.v1.Priority" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +351,13 @@ func (x *Replica) GetChunksDamaged() int64 {
 	return 0
 }
 
+func (x *Replica) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
 // Progress is how far a transfer is. All figures are of the current attempt.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -308,7 +375,10 @@ type Progress struct {
 	BytesPerSecond int64 `protobuf:"varint,6,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
 	// Bytes that did not come over the link because chunks were sent compressed, or as what differs from an image that the site
 	// has.
-	BytesSaved    int64 `protobuf:"varint,7,opt,name=bytes_saved,json=bytesSaved,proto3" json:"bytes_saved,omitempty"`
+	BytesSaved int64 `protobuf:"varint,7,opt,name=bytes_saved,json=bytesSaved,proto3" json:"bytes_saved,omitempty"`
+	// How long the transfer still takes at its recent speed, in whole seconds; absent while that cannot be told, and while the
+	// copy waits.
+	TimeLeft      *durationpb.Duration `protobuf:"bytes,8,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,11 +462,18 @@ func (x *Progress) GetBytesSaved() int64 {
 	return 0
 }
 
+func (x *Progress) GetTimeLeft() *durationpb.Duration {
+	if x != nil {
+		return x.TimeLeft
+	}
+	return nil
+}
+
 var File_atoll_hub_v1_replica_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\n" +
-	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x05\n" +
+	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x06\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -419,7 +496,8 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\rwaiting_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fwaitingSince\x12\x1c\n" +
 	"\tverifying\x18\x10 \x01(\bR\tverifying\x12%\n" +
 	"\x0everify_message\x18\x11 \x01(\tR\rverifyMessage\x12%\n" +
-	"\x0echunks_damaged\x18\x12 \x01(\x03R\rchunksDamaged\"\x8a\x02\n" +
+	"\x0echunks_damaged\x18\x12 \x01(\x03R\rchunksDamaged\x122\n" +
+	"\bpriority\x18\x1e \x01(\x0e2\x16.atoll.hub.v1.PriorityR\bpriority\"\xc2\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -430,7 +508,8 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\x0fchunks_repaired\x18\x05 \x01(\x03R\x0echunksRepaired\x12(\n" +
 	"\x10bytes_per_second\x18\x06 \x01(\x03R\x0ebytesPerSecond\x12\x1f\n" +
 	"\vbytes_saved\x18\a \x01(\x03R\n" +
-	"bytesSaved*\xd5\x01\n" +
+	"bytesSaved\x126\n" +
+	"\ttime_left\x18\b \x01(\v2\x19.google.protobuf.DurationR\btimeLeft*\xd5\x01\n" +
 	"\fReplicaPhase\x12\x1d\n" +
 	"\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REPLICA_PHASE_PENDING\x10\x01\x12\x1e\n" +
@@ -438,7 +517,12 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\x17REPLICA_PHASE_VERIFYING\x10\x03\x12\x18\n" +
 	"\x14REPLICA_PHASE_ACTIVE\x10\x04\x12\x18\n" +
 	"\x14REPLICA_PHASE_FAILED\x10\x05\x12\x1a\n" +
-	"\x16REPLICA_PHASE_DELETING\x10\x06B\xae\x01\n" +
+	"\x16REPLICA_PHASE_DELETING\x10\x06*^\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
+	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
+	"\rPRIORITY_HIGH\x10\x03B\xae\x01\n" +
 	"\x10com.atoll.hub.v1B\fReplicaProtoP\x01Z:github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1;hubv1\xa2\x02\x03AHX\xaa\x02\fAtoll.Hub.V1\xca\x02\fAtoll\\Hub\\V1\xe2\x02\x18Atoll\\Hub\\V1\\GPBMetadata\xea\x02\x0eAtoll::Hub::V1b\x06proto3"
 
 var (
@@ -453,27 +537,31 @@ func file_atoll_hub_v1_replica_proto_rawDescGZIP() []byte {
 	return file_atoll_hub_v1_replica_proto_rawDescData
 }
 
-var file_atoll_hub_v1_replica_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_atoll_hub_v1_replica_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_atoll_hub_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_atoll_hub_v1_replica_proto_goTypes = []any{
 	(ReplicaPhase)(0),             // 0: atoll.hub.v1.ReplicaPhase
-	(*Replica)(nil),               // 1: atoll.hub.v1.Replica
-	(*Progress)(nil),              // 2: atoll.hub.v1.Progress
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(Priority)(0),                 // 1: atoll.hub.v1.Priority
+	(*Replica)(nil),               // 2: atoll.hub.v1.Replica
+	(*Progress)(nil),              // 3: atoll.hub.v1.Progress
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
 }
 var file_atoll_hub_v1_replica_proto_depIdxs = []int32{
 	0, // 0: atoll.hub.v1.Replica.phase:type_name -> atoll.hub.v1.ReplicaPhase
-	3, // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	3, // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	3, // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	2, // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
-	3, // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	3, // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4, // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	4, // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	4, // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	3, // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
+	4, // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	4, // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
+	1, // 7: atoll.hub.v1.Replica.priority:type_name -> atoll.hub.v1.Priority
+	5, // 8: atoll.hub.v1.Progress.time_left:type_name -> google.protobuf.Duration
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_replica_proto_init() }
@@ -486,7 +574,7 @@ func file_atoll_hub_v1_replica_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_replica_proto_rawDesc), len(file_atoll_hub_v1_replica_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

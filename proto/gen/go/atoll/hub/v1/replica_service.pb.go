@@ -27,7 +27,9 @@ type ReplicateImageRequest struct {
 	// Image UUID.
 	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
 	// Stores to fill.
-	Target        *StoreSelection `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Target *StoreSelection `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// How the copies stand against others of their sites. A copy that is under way already, with less, is raised to it.
+	Priority      Priority `protobuf:"varint,3,opt,name=priority,proto3,enum=atoll.hub.v1.Priority" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *ReplicateImageRequest) GetTarget() *StoreSelection {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *ReplicateImageRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
 }
 
 // ReplicateImageResponse is the answer of ReplicateImage.
@@ -658,10 +667,11 @@ var File_atoll_hub_v1_replica_service_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_service_proto_rawDesc = "" +
 	"\n" +
-	"\"atoll/hub/v1/replica_service.proto\x12\fatoll.hub.v1\x1a atoll/hub/v1/image_service.proto\x1a\x1catoll/hub/v1/operation.proto\x1a\x1aatoll/hub/v1/replica.proto\"h\n" +
+	"\"atoll/hub/v1/replica_service.proto\x12\fatoll.hub.v1\x1a atoll/hub/v1/image_service.proto\x1a\x1catoll/hub/v1/operation.proto\x1a\x1aatoll/hub/v1/replica.proto\"\x9c\x01\n" +
 	"\x15ReplicateImageRequest\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x124\n" +
-	"\x06target\x18\x02 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\"O\n" +
+	"\x06target\x18\x02 \x01(\v2\x1c.atoll.hub.v1.StoreSelectionR\x06target\x122\n" +
+	"\bpriority\x18\x03 \x01(\x0e2\x16.atoll.hub.v1.PriorityR\bpriority\"O\n" +
 	"\x16ReplicateImageResponse\x125\n" +
 	"\toperation\x18\x01 \x01(\v2\x17.atoll.hub.v1.OperationR\toperation\"I\n" +
 	"\x11GetReplicaRequest\x12\x19\n" +
@@ -730,34 +740,36 @@ var file_atoll_hub_v1_replica_service_proto_goTypes = []any{
 	(*VerifyReplicaRequest)(nil),   // 10: atoll.hub.v1.VerifyReplicaRequest
 	(*VerifyReplicaResponse)(nil),  // 11: atoll.hub.v1.VerifyReplicaResponse
 	(*StoreSelection)(nil),         // 12: atoll.hub.v1.StoreSelection
-	(*Operation)(nil),              // 13: atoll.hub.v1.Operation
-	(*Replica)(nil),                // 14: atoll.hub.v1.Replica
+	(Priority)(0),                  // 13: atoll.hub.v1.Priority
+	(*Operation)(nil),              // 14: atoll.hub.v1.Operation
+	(*Replica)(nil),                // 15: atoll.hub.v1.Replica
 }
 var file_atoll_hub_v1_replica_service_proto_depIdxs = []int32{
 	12, // 0: atoll.hub.v1.ReplicateImageRequest.target:type_name -> atoll.hub.v1.StoreSelection
-	13, // 1: atoll.hub.v1.ReplicateImageResponse.operation:type_name -> atoll.hub.v1.Operation
-	14, // 2: atoll.hub.v1.GetReplicaResponse.replica:type_name -> atoll.hub.v1.Replica
-	14, // 3: atoll.hub.v1.ListReplicasResponse.replicas:type_name -> atoll.hub.v1.Replica
-	13, // 4: atoll.hub.v1.DeleteReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
-	13, // 5: atoll.hub.v1.RetryReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
-	13, // 6: atoll.hub.v1.VerifyReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
-	0,  // 7: atoll.hub.v1.ReplicaService.ReplicateImage:input_type -> atoll.hub.v1.ReplicateImageRequest
-	2,  // 8: atoll.hub.v1.ReplicaService.GetReplica:input_type -> atoll.hub.v1.GetReplicaRequest
-	4,  // 9: atoll.hub.v1.ReplicaService.ListReplicas:input_type -> atoll.hub.v1.ListReplicasRequest
-	6,  // 10: atoll.hub.v1.ReplicaService.DeleteReplica:input_type -> atoll.hub.v1.DeleteReplicaRequest
-	8,  // 11: atoll.hub.v1.ReplicaService.RetryReplica:input_type -> atoll.hub.v1.RetryReplicaRequest
-	10, // 12: atoll.hub.v1.ReplicaService.VerifyReplica:input_type -> atoll.hub.v1.VerifyReplicaRequest
-	1,  // 13: atoll.hub.v1.ReplicaService.ReplicateImage:output_type -> atoll.hub.v1.ReplicateImageResponse
-	3,  // 14: atoll.hub.v1.ReplicaService.GetReplica:output_type -> atoll.hub.v1.GetReplicaResponse
-	5,  // 15: atoll.hub.v1.ReplicaService.ListReplicas:output_type -> atoll.hub.v1.ListReplicasResponse
-	7,  // 16: atoll.hub.v1.ReplicaService.DeleteReplica:output_type -> atoll.hub.v1.DeleteReplicaResponse
-	9,  // 17: atoll.hub.v1.ReplicaService.RetryReplica:output_type -> atoll.hub.v1.RetryReplicaResponse
-	11, // 18: atoll.hub.v1.ReplicaService.VerifyReplica:output_type -> atoll.hub.v1.VerifyReplicaResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	13, // 1: atoll.hub.v1.ReplicateImageRequest.priority:type_name -> atoll.hub.v1.Priority
+	14, // 2: atoll.hub.v1.ReplicateImageResponse.operation:type_name -> atoll.hub.v1.Operation
+	15, // 3: atoll.hub.v1.GetReplicaResponse.replica:type_name -> atoll.hub.v1.Replica
+	15, // 4: atoll.hub.v1.ListReplicasResponse.replicas:type_name -> atoll.hub.v1.Replica
+	14, // 5: atoll.hub.v1.DeleteReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
+	14, // 6: atoll.hub.v1.RetryReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
+	14, // 7: atoll.hub.v1.VerifyReplicaResponse.operation:type_name -> atoll.hub.v1.Operation
+	0,  // 8: atoll.hub.v1.ReplicaService.ReplicateImage:input_type -> atoll.hub.v1.ReplicateImageRequest
+	2,  // 9: atoll.hub.v1.ReplicaService.GetReplica:input_type -> atoll.hub.v1.GetReplicaRequest
+	4,  // 10: atoll.hub.v1.ReplicaService.ListReplicas:input_type -> atoll.hub.v1.ListReplicasRequest
+	6,  // 11: atoll.hub.v1.ReplicaService.DeleteReplica:input_type -> atoll.hub.v1.DeleteReplicaRequest
+	8,  // 12: atoll.hub.v1.ReplicaService.RetryReplica:input_type -> atoll.hub.v1.RetryReplicaRequest
+	10, // 13: atoll.hub.v1.ReplicaService.VerifyReplica:input_type -> atoll.hub.v1.VerifyReplicaRequest
+	1,  // 14: atoll.hub.v1.ReplicaService.ReplicateImage:output_type -> atoll.hub.v1.ReplicateImageResponse
+	3,  // 15: atoll.hub.v1.ReplicaService.GetReplica:output_type -> atoll.hub.v1.GetReplicaResponse
+	5,  // 16: atoll.hub.v1.ReplicaService.ListReplicas:output_type -> atoll.hub.v1.ListReplicasResponse
+	7,  // 17: atoll.hub.v1.ReplicaService.DeleteReplica:output_type -> atoll.hub.v1.DeleteReplicaResponse
+	9,  // 18: atoll.hub.v1.ReplicaService.RetryReplica:output_type -> atoll.hub.v1.RetryReplicaResponse
+	11, // 19: atoll.hub.v1.ReplicaService.VerifyReplica:output_type -> atoll.hub.v1.VerifyReplicaResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_replica_service_proto_init() }

@@ -215,9 +215,12 @@ type SiteLimits struct {
 	// "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s". DAYS are days or ranges of them, joined by commas, or "daily"; a window
 	// that ends at or before its start ends on the next day; ZONE is a name of the IANA database, UTC by default; RATE is a
 	// number with a unit, "unlimited" or "0".
-	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Windows []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	// Most copies that the site fills at the same time in all its stores together, 1 to 64; absent for what the site's agent is
+	// configured to do for each store. Others wait with QUEUED and keep what they have.
+	ParallelTransfers *int32 `protobuf:"varint,3,opt,name=parallel_transfers,json=parallelTransfers,proto3,oneof" json:"parallel_transfers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SiteLimits) Reset() {
@@ -262,6 +265,13 @@ func (x *SiteLimits) GetWindows() []string {
 		return x.Windows
 	}
 	return nil
+}
+
+func (x *SiteLimits) GetParallelTransfers() int32 {
+	if x != nil && x.ParallelTransfers != nil {
+		return *x.ParallelTransfers
+	}
+	return 0
 }
 
 // CreateSiteRequest is the request of CreateSite.
@@ -684,7 +694,7 @@ type SetSiteLimitsRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The limits; absent for none.
 	Limits *SiteLimits `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
-	// Fields of limits to change: bytes_per_second, windows. Empty means both.
+	// Fields of limits to change: bytes_per_second, windows, parallel_transfers. Empty means all.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1300,12 +1310,14 @@ const file_atoll_hub_v1_site_service_proto_rawDesc = "" +
 	"\x16limit_bytes_per_second\x18\x0e \x01(\x03H\x00R\x13limitBytesPerSecond\x88\x01\x01\x12F\n" +
 	"\x11limit_change_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0flimitChangeTime\x12(\n" +
 	"\x10bytes_per_second\x18\x10 \x01(\x03R\x0ebytesPerSecondB\x19\n" +
-	"\x17_limit_bytes_per_second\"j\n" +
+	"\x17_limit_bytes_per_second\"\xb5\x01\n" +
 	"\n" +
 	"SiteLimits\x12-\n" +
 	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
-	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
-	"\x11_bytes_per_second\";\n" +
+	"\awindows\x18\x02 \x03(\tR\awindows\x122\n" +
+	"\x12parallel_transfers\x18\x03 \x01(\x05H\x01R\x11parallelTransfers\x88\x01\x01B\x13\n" +
+	"\x11_bytes_per_secondB\x15\n" +
+	"\x13_parallel_transfers\";\n" +
 	"\x11CreateSiteRequest\x12&\n" +
 	"\x04site\x18\x01 \x01(\v2\x12.atoll.hub.v1.SiteR\x04site\"\xac\x01\n" +
 	"\x12CreateSiteResponse\x12&\n" +

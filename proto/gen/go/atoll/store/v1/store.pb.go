@@ -392,6 +392,63 @@ func (Repair) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{5}
 }
 
+// Priority says which copies go first where they share a site's slots or its bandwidth.
+type Priority int32
+
+const (
+	// The same as normal.
+	Priority_PRIORITY_UNSPECIFIED Priority = 0
+	// After all others.
+	Priority_PRIORITY_LOW Priority = 1
+	// As usual.
+	Priority_PRIORITY_NORMAL Priority = 2
+	// Before all others, such as a copy that a start waits for.
+	Priority_PRIORITY_HIGH Priority = 3
+)
+
+// Enum value maps for Priority.
+var (
+	Priority_name = map[int32]string{
+		0: "PRIORITY_UNSPECIFIED",
+		1: "PRIORITY_LOW",
+		2: "PRIORITY_NORMAL",
+		3: "PRIORITY_HIGH",
+	}
+	Priority_value = map[string]int32{
+		"PRIORITY_UNSPECIFIED": 0,
+		"PRIORITY_LOW":         1,
+		"PRIORITY_NORMAL":      2,
+		"PRIORITY_HIGH":        3,
+	}
+)
+
+func (x Priority) Enum() *Priority {
+	p := new(Priority)
+	*p = x
+	return p
+}
+
+func (x Priority) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Priority) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_store_v1_store_proto_enumTypes[6].Descriptor()
+}
+
+func (Priority) Type() protoreflect.EnumType {
+	return &file_atoll_store_v1_store_proto_enumTypes[6]
+}
+
+func (x Priority) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Priority.Descriptor instead.
+func (Priority) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+}
+
 // OperationKind says what an operation does.
 type OperationKind int32
 
@@ -449,11 +506,11 @@ func (x OperationKind) String() string {
 }
 
 func (OperationKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[6].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[7].Descriptor()
 }
 
 func (OperationKind) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[6]
+	return &file_atoll_store_v1_store_proto_enumTypes[7]
 }
 
 func (x OperationKind) Number() protoreflect.EnumNumber {
@@ -462,7 +519,7 @@ func (x OperationKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationKind.Descriptor instead.
 func (OperationKind) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 // OperationState is where an operation stands.
@@ -510,11 +567,11 @@ func (x OperationState) String() string {
 }
 
 func (OperationState) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[7].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[8].Descriptor()
 }
 
 func (OperationState) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[7]
+	return &file_atoll_store_v1_store_proto_enumTypes[8]
 }
 
 func (x OperationState) Number() protoreflect.EnumNumber {
@@ -523,7 +580,7 @@ func (x OperationState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationState.Descriptor instead.
 func (OperationState) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 // Member is one project that an image is shared with.
@@ -1213,8 +1270,10 @@ type Replica struct {
 	NextVerifyTime *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=next_verify_time,json=nextVerifyTime,proto3" json:"next_verify_time,omitempty"`
 	// When the latest verification was asked for.
 	VerifyRequestTime *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=verify_request_time,json=verifyRequestTime,proto3" json:"verify_request_time,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How the copy stands against others of its site; it only rises until the copy is complete.
+	Priority      Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.store.v1.Priority" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Replica) Reset() {
@@ -1443,6 +1502,13 @@ func (x *Replica) GetVerifyRequestTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Replica) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
 // Site is the record of one site.
 type Site struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1585,9 +1651,11 @@ type SiteLimits struct {
 	// Bytes per second outside of all windows; absent for no limit, 0 for nothing.
 	BytesPerSecond *int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
 	// Time windows, of which the first that fits decides, in the syntax of package schedule.
-	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Windows []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	// Most copies that the site fills at the same time; absent for what its agent is configured to do.
+	ParallelTransfers *int32 `protobuf:"varint,3,opt,name=parallel_transfers,json=parallelTransfers,proto3,oneof" json:"parallel_transfers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SiteLimits) Reset() {
@@ -1632,6 +1700,13 @@ func (x *SiteLimits) GetWindows() []string {
 		return x.Windows
 	}
 	return nil
+}
+
+func (x *SiteLimits) GetParallelTransfers() int32 {
+	if x != nil && x.ParallelTransfers != nil {
+		return *x.ParallelTransfers
+	}
+	return 0
 }
 
 // Certificate is one issued agent certificate.
@@ -1814,7 +1889,9 @@ type Operation struct {
 	// Way of the Image API in which it was asked for, such as "copy-image"; empty for requests of the gRPC API.
 	Method string `protobuf:"bytes,15,opt,name=method,proto3" json:"method,omitempty"`
 	// Digests that the caller says the data has; only for adoptions.
-	Expected      *Expected `protobuf:"bytes,16,opt,name=expected,proto3" json:"expected,omitempty"`
+	Expected *Expected `protobuf:"bytes,16,opt,name=expected,proto3" json:"expected,omitempty"`
+	// How the copies that it wants stand against others.
+	Priority      Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.store.v1.Priority" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1959,6 +2036,13 @@ func (x *Operation) GetExpected() *Expected {
 		return x.Expected
 	}
 	return nil
+}
+
+func (x *Operation) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
 }
 
 // Requester is who asked for an operation.
@@ -2423,7 +2507,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
 	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
-	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xd0\t\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\x86\n" +
+	"\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -2459,7 +2544,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x06repair\x18\x19 \x01(\x0e2\x16.atoll.store.v1.RepairR\x06repair\x12'\n" +
 	"\x0fverify_failures\x18\x1a \x01(\x05R\x0everifyFailures\x12D\n" +
 	"\x10next_verify_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\x0enextVerifyTime\x12J\n" +
-	"\x13verify_request_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x11verifyRequestTime\"\xaa\x04\n" +
+	"\x13verify_request_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x11verifyRequestTime\x124\n" +
+	"\bpriority\x18\x1e \x01(\x0e2\x18.atoll.store.v1.PriorityR\bpriority\"\xaa\x04\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -2474,12 +2560,14 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x06limits\x18\n" +
 	" \x01(\v2\x1a.atoll.store.v1.SiteLimitsR\x06limits\x129\n" +
 	"\n" +
-	"pause_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\"j\n" +
+	"pause_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\"\xb5\x01\n" +
 	"\n" +
 	"SiteLimits\x12-\n" +
 	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
-	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
-	"\x11_bytes_per_second\"|\n" +
+	"\awindows\x18\x02 \x03(\tR\awindows\x122\n" +
+	"\x12parallel_transfers\x18\x03 \x01(\x05H\x01R\x11parallelTransfers\x88\x01\x01B\x13\n" +
+	"\x11_bytes_per_secondB\x15\n" +
+	"\x13_parallel_transfers\"|\n" +
 	"\vCertificate\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\tR\x06serial\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2490,7 +2578,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\asite_id\x18\x02 \x01(\tR\x06siteId\x12\x16\n" +
 	"\x06driver\x18\x03 \x01(\tR\x06driver\x12\x12\n" +
 	"\x04fsid\x18\x04 \x01(\tR\x04fsid\x12\x12\n" +
-	"\x04pool\x18\x05 \x01(\tR\x04pool\"\xdf\x05\n" +
+	"\x04pool\x18\x05 \x01(\tR\x04pool\"\x95\x06\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1d.atoll.store.v1.OperationKindR\x04kind\x12\x19\n" +
@@ -2509,7 +2597,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x11verify_generation\x18\r \x01(\x04R\x10verifyGeneration\x127\n" +
 	"\trequester\x18\x0e \x01(\v2\x19.atoll.store.v1.RequesterR\trequester\x12\x16\n" +
 	"\x06method\x18\x0f \x01(\tR\x06method\x124\n" +
-	"\bexpected\x18\x10 \x01(\v2\x18.atoll.store.v1.ExpectedR\bexpected\"b\n" +
+	"\bexpected\x18\x10 \x01(\v2\x18.atoll.store.v1.ExpectedR\bexpected\x124\n" +
+	"\bpriority\x18\x1e \x01(\x0e2\x18.atoll.store.v1.PriorityR\bpriority\"b\n" +
 	"\tRequester\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
 	"\n" +
@@ -2584,7 +2673,12 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0fREPAIR_CHECKING\x10\x01\x12\x13\n" +
 	"\x0fREPAIR_REMOVING\x10\x02\x12\x12\n" +
 	"\x0eREPAIR_FILLING\x10\x03\x12\x12\n" +
-	"\x0eREPAIR_REFUSED\x10\x04*\xf6\x01\n" +
+	"\x0eREPAIR_REFUSED\x10\x04*^\n" +
+	"\bPriority\x12\x18\n" +
+	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
+	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
+	"\rPRIORITY_HIGH\x10\x03*\xf6\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OPERATION_KIND_IMPORT\x10\x01\x12\x17\n" +
@@ -2615,7 +2709,7 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_atoll_store_v1_store_proto_rawDescData
 }
 
-var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
 var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
@@ -2624,79 +2718,82 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ReplicaPhase)(0),             // 3: atoll.store.v1.ReplicaPhase
 	(Removal)(0),                  // 4: atoll.store.v1.Removal
 	(Repair)(0),                   // 5: atoll.store.v1.Repair
-	(OperationKind)(0),            // 6: atoll.store.v1.OperationKind
-	(OperationState)(0),           // 7: atoll.store.v1.OperationState
-	(*Member)(nil),                // 8: atoll.store.v1.Member
-	(*Image)(nil),                 // 9: atoll.store.v1.Image
-	(*Origin)(nil),                // 10: atoll.store.v1.Origin
-	(*Signature)(nil),             // 11: atoll.store.v1.Signature
-	(*Content)(nil),               // 12: atoll.store.v1.Content
-	(*Replica)(nil),               // 13: atoll.store.v1.Replica
-	(*Site)(nil),                  // 14: atoll.store.v1.Site
-	(*SiteLimits)(nil),            // 15: atoll.store.v1.SiteLimits
-	(*Certificate)(nil),           // 16: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 17: atoll.store.v1.Store
-	(*Operation)(nil),             // 18: atoll.store.v1.Operation
-	(*Requester)(nil),             // 19: atoll.store.v1.Requester
-	(*Expected)(nil),              // 20: atoll.store.v1.Expected
-	(*OperationStore)(nil),        // 21: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 22: atoll.store.v1.OperationError
-	(*Source)(nil),                // 23: atoll.store.v1.Source
-	nil,                           // 24: atoll.store.v1.Image.PropertiesEntry
-	nil,                           // 25: atoll.store.v1.Source.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(Priority)(0),                 // 6: atoll.store.v1.Priority
+	(OperationKind)(0),            // 7: atoll.store.v1.OperationKind
+	(OperationState)(0),           // 8: atoll.store.v1.OperationState
+	(*Member)(nil),                // 9: atoll.store.v1.Member
+	(*Image)(nil),                 // 10: atoll.store.v1.Image
+	(*Origin)(nil),                // 11: atoll.store.v1.Origin
+	(*Signature)(nil),             // 12: atoll.store.v1.Signature
+	(*Content)(nil),               // 13: atoll.store.v1.Content
+	(*Replica)(nil),               // 14: atoll.store.v1.Replica
+	(*Site)(nil),                  // 15: atoll.store.v1.Site
+	(*SiteLimits)(nil),            // 16: atoll.store.v1.SiteLimits
+	(*Certificate)(nil),           // 17: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 18: atoll.store.v1.Store
+	(*Operation)(nil),             // 19: atoll.store.v1.Operation
+	(*Requester)(nil),             // 20: atoll.store.v1.Requester
+	(*Expected)(nil),              // 21: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 22: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 23: atoll.store.v1.OperationError
+	(*Source)(nil),                // 24: atoll.store.v1.Source
+	nil,                           // 25: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 26: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	26, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	26, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	27, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	27, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	26, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	26, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	24, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
-	12, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
+	27, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	27, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	25, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	13, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
-	8,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
-	12, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
-	10, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
-	11, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
-	26, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	9,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
+	13, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
+	11, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
+	12, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
+	27, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
 	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
 	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	26, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	26, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	26, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	26, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	27, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	27, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	27, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	27, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
 	5,  // 22: atoll.store.v1.Replica.repair:type_name -> atoll.store.v1.Repair
-	26, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
-	26, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
-	26, // 25: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	26, // 26: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	16, // 27: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	26, // 28: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 29: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
-	26, // 30: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
-	26, // 31: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 32: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	7,  // 33: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	26, // 34: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	26, // 35: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	21, // 36: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	22, // 37: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	23, // 38: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	7,  // 39: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	19, // 40: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	20, // 41: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	7,  // 42: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	22, // 43: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	25, // 44: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	27, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
+	27, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
+	6,  // 25: atoll.store.v1.Replica.priority:type_name -> atoll.store.v1.Priority
+	27, // 26: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	27, // 27: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	17, // 28: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	27, // 29: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 30: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
+	27, // 31: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	27, // 32: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 33: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	8,  // 34: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	27, // 35: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	27, // 36: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	22, // 37: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	23, // 38: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	24, // 39: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	8,  // 40: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	20, // 41: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	21, // 42: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 43: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
+	8,  // 44: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	23, // 45: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	26, // 46: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2710,7 +2807,7 @@ func file_atoll_store_v1_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
-			NumEnums:      8,
+			NumEnums:      9,
 			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
