@@ -35,8 +35,13 @@ func TestAwaitedRequests(t *testing.T) {
 	s.cat.Apply(&agentv1.Desired{Replicas: []*agentv1.DesiredReplica{goal(img2, filling)}})
 	s.copies.set(img2, isFilling)
 	for _, r := range []struct{ method, path string }{
-		{"GET", path1}, {"GET", path1 + "/file"}, {"GET", "/v2/images"}, {"GET", path2 + "/members"},
-		{"GET", "/v2/images/" + string(img3)}, {"POST", path2 + "/import"}, {"PATCH", path2},
+		{"GET", path1},
+		{"GET", path1 + "/file"},
+		{"GET", "/v2/images"},
+		{"GET", path2 + "/members"},
+		{"GET", "/v2/images/" + string(img3)},
+		{"POST", path2 + "/import"},
+		{"PATCH", path2},
 	} {
 		s.do(r.method, r.path, nil)
 		wantTold(t, s.awaited, r.method+" "+r.path)
