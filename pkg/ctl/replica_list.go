@@ -57,10 +57,10 @@ func (c *cli) replicaList() *cobra.Command {
 	return cmd
 }
 
-// priorityWord says how a copy that is not complete stands against others: "awaited" when the hub has raised it by itself.
+// priorityWord says how a copy that is on its way stands against others: "awaited" when the hub has raised it by itself.
 func priorityWord(r *hubv1.Replica) string {
 	switch {
-	case r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE:
+	case r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE, r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_DELETING:
 		return ""
 	case r.GetAwaitedTime() != nil:
 		return "awaited"

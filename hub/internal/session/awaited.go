@@ -34,9 +34,14 @@ func newAwaited(r prometheus.Registerer) *prometheus.CounterVec {
 }
 
 // await raises copies that somebody at the site waits for. Only those in the stores of this session are the site's to raise.
+// When a record cannot be written it leaves the rest: nothing is read from the agent meanwhile, and the site says it again.
 func (ss *session) await(m *agentv1.Awaited) {
 	for _, k := range m.Replicas[:min(len(m.Replicas), mostAwaited)] {
-		ss.service.awaited.WithLabelValues(ss.raise(k)).Inc()
+		outcome := ss.raise(k)
+		ss.service.awaited.WithLabelValues(outcome).Inc()
+		if outcome == awaitedFailed {
+			return
+		}
 	}
 }
 

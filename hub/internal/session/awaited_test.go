@@ -6,6 +6,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
+	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
@@ -53,13 +54,16 @@ func TestAwaited(t *testing.T) {
 	if r, _ := h.records.Replica("a", "dcn0"); r.Priority != 0 {
 		t.Fatal("more copies of a message are looked at than may be")
 	}
+	h.records.FailNext(fault.New(fault.Unavailable, "STORE_AWAY", "away"))
+	say(a.epoch, own, own)
+	a.report(a.epoch, "a")
 	say(a.epoch, own)
 	if d := a.desired(); len(d.Replicas) != 1 || d.Replicas[0].Priority != agentv1.Priority_PRIORITY_HIGH {
 		t.Fatalf("the site is told %v", d)
 	}
 	say(a.epoch, own)
 	a.report(a.epoch, "a")
-	for outcome, want := range map[string]float64{awaitedRaised: 1, awaitedKept: 2, awaitedRefused: mostAwaited + 1, awaitedFailed: 0} {
+	for outcome, want := range map[string]float64{awaitedRaised: 1, awaitedKept: 2, awaitedRefused: mostAwaited + 1, awaitedFailed: 1} {
 		var m dto.Metric
 		if err := h.service.awaited.WithLabelValues(outcome).Write(&m); err != nil || m.GetCounter().GetValue() != want {
 			t.Errorf("%s: %.0f, %v, want %.0f", outcome, m.GetCounter().GetValue(), err, want)
