@@ -57,6 +57,8 @@ type setup struct {
 	flags []string          // of the hub, besides
 	token func() string     // vouches for the lab's own requests; nil: nobody needs to
 	extra map[string]string // by site: what its agent's configuration has besides
+	// options are those of the agents, by site.
+	options map[string]Options
 }
 
 func newLab(t *testing.T, s setup) *Lab {
@@ -86,10 +88,10 @@ func newLab(t *testing.T, s setup) *Lab {
 	}
 	t.Cleanup(func() { _ = l.Client.Close() })
 	l.StartHub()
-	for _, s := range Sites {
-		l.Configure(s, nil)
-		l.Join(s)
-		l.StartAgent(s)
+	for _, site := range Sites {
+		l.Configure(site, s.options[site])
+		l.Join(site)
+		l.StartAgent(site)
 	}
 	for _, s := range Sites {
 		l.WaitSite(s, true)

@@ -3,7 +3,9 @@ package ctl
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
@@ -87,6 +89,10 @@ func TestCopyPriority(t *testing.T) {
 	has(t, atollctl(t, h, exitUsage, "image", "copy", "debian-12", "--stores", "dcn0", "--priority", "urgent").err.String(), "--priority", "urgent")
 	h.Replicas[debian+"/dcn0"].Priority = hubv1.Priority_PRIORITY_HIGH
 	has(t, atollctl(t, h, exitOK, "replica", "show", "debian-12", "dcn0").out.String(), "priority", "high")
+	has(t, atollctl(t, h, exitOK, "replica", "list", "--store", "dcn0").out.String(), "transferring   high ")
+	h.Replicas[debian+"/dcn0"].AwaitedTime = clienttest.Ago(time.Minute)
+	has(t, atollctl(t, h, exitOK, "replica", "show", "debian-12", "dcn0").out.String(), "awaited since", "1m ago")
+	has(t, atollctl(t, h, exitOK, "replica", "list", "--store", "dcn0").out.String(), "transferring   awaited ")
 	for text, want := range map[string]hubv1.Priority{
 		"low": hubv1.Priority_PRIORITY_LOW, "normal": hubv1.Priority_PRIORITY_NORMAL, "high": hubv1.Priority_PRIORITY_HIGH,
 	} {

@@ -20,7 +20,8 @@ func (c *cli) imageCopy() *cobra.Command {
 --all-stores; a store that is being filled already is joined.
 
 --priority says how the copies stand against others of their sites: those with a higher one are filled first and, under a
-limit, their data goes first. A copy that is joined is raised to it, never lowered.`,
+limit, their data goes first. A copy that is joined is raised to it, never lowered. Copies that instances wait for are raised
+by themselves at sites whose agents serve the Image API.`,
 		Example: "  atollctl image copy debian-12 --stores dcn0,dcn1\n  atollctl image copy debian-12 --all-stores" +
 			"\n  atollctl image copy debian-12 --stores dcn0 --priority high",
 		Args:                  takes("IMAGE"),

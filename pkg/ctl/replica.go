@@ -34,8 +34,11 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 		l.add("site", r.GetSiteId())
 		l.add("phase", phaseWord(r.GetPhase()))
 		l.add("since", c.when(r.GetPhaseTime()))
-		if p := r.GetPriority(); p > 0 && r.GetPhase() != hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE {
-			l.add("priority", word(p, "PRIORITY_"))
+		if w := priorityWord(r); w != "" {
+			l.add("priority", w)
+		}
+		if r.GetAwaitedTime() != nil {
+			l.add("awaited since", c.when(r.GetAwaitedTime()))
 		}
 		if replicaMoves(r) || r.GetWaitingSince() != nil {
 			l.add("status", strings.TrimPrefix(replicaRow("", r, c.env.Now()).plain(), ": "))

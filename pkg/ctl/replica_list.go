@@ -30,7 +30,7 @@ func (c *cli) replicaList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "DONE", "RATE", "LEFT", "SINCE", "PROVEN", "REMARK"}
+			header := []string{"IMAGE", "STORE", "SITE", "PHASE", "PRIORITY", "DONE", "RATE", "LEFT", "SINCE", "PROVEN", "REMARK"}
 			return showList(c, "replicas", replicas, header, func(r *hubv1.Replica) []string {
 				done := ""
 				if p := r.GetProgress(); p.GetBytesTotal() > 0 && replicaMoves(r) {
@@ -44,7 +44,7 @@ func (c *cli) replicaList() *cobra.Command {
 					}
 				}
 				return []string{
-					r.GetImageId(), r.GetStoreId(), r.GetSiteId(), phaseWord(r.GetPhase()), done, speed, left,
+					r.GetImageId(), r.GetStoreId(), r.GetSiteId(), phaseWord(r.GetPhase()), priorityWord(r), done, speed, left,
 					c.age(r.GetPhaseTime()), c.age(r.GetVerifyTime()), replicaRemark(r, c.env.Now()),
 				}
 			})
@@ -55,6 +55,18 @@ func (c *cli) replicaList() *cobra.Command {
 	c.completeFlag(cmd, "image", c.images)
 	c.completeFlag(cmd, "store", c.stores)
 	return cmd
+}
+
+// priorityWord says how a copy that is on its way stands against others: "awaited" when the hub has raised it by itself.
+func priorityWord(r *hubv1.Replica) string {
+	switch {
+	case r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE, r.GetPhase() == hubv1.ReplicaPhase_REPLICA_PHASE_DELETING:
+		return ""
+	case r.GetAwaitedTime() != nil:
+		return "awaited"
+	default:
+		return word(r.GetPriority(), "PRIORITY_")
+	}
 }
 
 // replicaMoves reports whether the copy has figures that change.

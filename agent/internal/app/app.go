@@ -68,7 +68,7 @@ func Run(ctx context.Context, c *Config, version string, out io.Writer) (err err
 	images := openImageAPI(c, manager, log)
 	session := link.New(link.Config{
 		Dial:     func() (link.Conn, error) { return dial(c.Hub.Link.target(), keeper, version) },
-		Replicas: images.replicas(manager), Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
+		Replicas: images.replicas(manager), Awaited: images.waiting(), Version: version, Instance: string(image.NewID()), Log: log.Named("link"),
 	})
 	observe(registry, session, keeper)
 	log.Info("agent started", "version", version, "site", c.Site, "stores", len(c.Stores), "hub", c.Hub.Link.target())

@@ -46,6 +46,7 @@ func (d desired) Offline() {
 type imageAPI struct {
 	config    *ImageAPIConfig
 	catalogue *edge.Catalogue
+	awaited   *edge.Awaited
 	dir       string
 }
 
@@ -56,6 +57,7 @@ func openImageAPI(c *Config, manager *replica.Manager, log hclog.Logger) *imageA
 	}
 	a := &imageAPI{
 		config: &c.ImageAPI, dir: c.StateDir, catalogue: edge.NewCatalogue(image.SiteID(c.Site), manager, log.Named("image")),
+		awaited: edge.NewAwaited(time.Now),
 	}
 	a.catalogue.Load(a.dir)
 	return a
@@ -67,6 +69,14 @@ func (a *imageAPI) replicas(manager *replica.Manager) link.Replicas {
 		return manager
 	}
 	return desired{manager, a.catalogue}
+}
+
+// waiting returns which copies clients wait for.
+func (a *imageAPI) waiting() link.Awaited {
+	if a == nil {
+		return nil
+	}
+	return a.awaited
 }
 
 // tasks opens the listener and returns what has to run. It reads all files of the configuration.
@@ -101,7 +111,7 @@ func (a *imageAPI) tasks(
 		return nil, err
 	}
 	server := edge.New(edge.Config{
-		Site: site, Catalogue: a.catalogue, Copies: manager, Pools: ps.byID(), Linked: session.Healthy, Hub: hubURL, HubTLS: hubTLS,
+		Site: site, Catalogue: a.catalogue, Awaited: a.awaited, Copies: manager, Pools: ps.byID(), Linked: session.Healthy, Hub: hubURL, HubTLS: hubTLS,
 		Verifier: verifier, AuthURI: c.Keystone.URL, Policy: rules, PublicEndpoint: c.PublicEndpoint,
 		Log: log, Registry: registry, Now: time.Now,
 	})

@@ -221,6 +221,24 @@ func (c *Catalogue) Published(id image.ID) bool {
 	return img != nil && len(img.Stores) > 0
 }
 
+// OnTheWay returns the stores to which an image is on its way while the site has no copy that is published, sorted: those where
+// the hub does not let it go first already.
+func (c *Catalogue) OnTheWay(id image.ID) []image.StoreID {
+	if c.Published(id) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[id]
+	if e == nil {
+		return nil
+	}
+	return slices.DeleteFunc(sortedStores(e), func(store image.StoreID) bool {
+		d := e.goals[store]
+		return d.Goal == agentv1.Goal_GOAL_ADOPTED || d.Priority == agentv1.Priority_PRIORITY_HIGH
+	})
+}
+
 // refreshLocked makes what is shown of an image, if it has to be made again.
 func (c *Catalogue) refreshLocked(id image.ID, e *entry) {
 	states := c.statesLocked(id, e)

@@ -14,6 +14,9 @@
 //   - All else, unknown images among it: the hub; 503 with Retry-After while it cannot be reached. What the site does not
 //     know may exist, so 404 would be wrong.
 //
+// Who reads an image that is still on its way here is taken for an instance that waits to start: the hub is told, and lets
+// the copy go first.
+//
 // Answers from the site carry X-Atoll-Site. While there is no session with the hub they carry Warning: 110 too; a list that
 // may lack images carries X-Atoll-Partial: true.
 package edge

@@ -48,6 +48,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	if waits(r.Method, t) {
+		c.answered = func(code int) { // strangers, to whom the hub does not show the image, wait for nothing
+			if code < http.StatusMultipleChoices {
+				s.Awaited.add(t.image, s.Catalogue.OnTheWay(t.image))
+			}
+		}
+	}
 	err := s.hub.pass(w, r, c)
 	if changes && fault.Is(err, fault.Timeout) {
 		s.recent.add(t.image)
@@ -78,7 +85,7 @@ func (s *Server) view(r *http.Request, t target) view {
 	switch t.kind {
 	case bytesOf:
 		v.sick = v.held && !s.well(img.Stores)
-	case record, places:
+	case record, members, places:
 		v.fresh = s.recent.has(t.image) || strings.Contains(r.Header.Get("Cache-Control"), "no-cache")
 	}
 	return v

@@ -32,7 +32,8 @@ const (
 	other     kind = iota // all that only the hub has
 	discovery             // what every site can answer: versions, schemas, health
 	list                  // images
-	record                // an image, its members
+	record                // an image
+	members               // its members
 	places                // its locations
 	bytesOf               // its data
 	stores                // the list of stores
@@ -70,8 +71,10 @@ func parse(r *http.Request) target {
 	}
 	t := target{image: id}
 	switch tail := segments[2:]; {
-	case len(tail) == 0 || tail[0] == "members" && len(tail) <= 2:
+	case len(tail) == 0:
 		t.kind = record
+	case tail[0] == "members" && len(tail) <= 2:
+		t.kind = members
 	case len(tail) == 1 && tail[0] == "locations":
 		t.kind = places
 	case len(tail) == 1 && tail[0] == "file":
@@ -89,6 +92,12 @@ func cutSite(u *url.URL) string {
 	}
 	_, rest, _ := strings.Cut(name, "/")
 	return "/" + rest
+}
+
+// waits reports whether a request is one of those by which a compute or volume node finds out whether it can clone an image, or
+// takes its data: an image by its id, its locations, its data. Who lists images waits for none of them.
+func waits(method string, t target) bool {
+	return method == http.MethodGet && (t.kind == record || t.kind == places || t.kind == bytesOf)
 }
 
 // view is what matters about the image of a request.
@@ -115,7 +124,7 @@ func choose(method string, t target, v view) who {
 		return site
 	case list, stores:
 		return hubFirst
-	case record, places:
+	case record, members, places:
 		return chooseRecord(v)
 	case bytesOf:
 		switch {

@@ -24,8 +24,8 @@ func TestParse(t *testing.T) {
 		{"/v2.7/images?limit=3", target{kind: list}},
 		{"/site/dcn9/v2/images", target{kind: list}},
 		{"/v2/images/" + id, target{record, img1}},
-		{"/v2/images/" + id + "/members", target{record, img1}},
-		{"/v2/images/" + id + "/members/p2", target{record, img1}},
+		{"/v2/images/" + id + "/members", target{members, img1}},
+		{"/v2/images/" + id + "/members/p2", target{members, img1}},
 		{"/v2/images/" + id + "/locations", target{places, img1}},
 		{"/v2/images/" + id + "/file", target{bytesOf, img1}},
 		{"/site/dcn0/v2.17/images/" + id + "/file", target{bytesOf, img1}},
@@ -53,6 +53,29 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		method, path string
+		want         bool
+	}{
+		{"GET", path1, true},
+		{"GET", "/site/dcn0" + path1, true},
+		{"GET", path1 + "/locations", true},
+		{"GET", path1 + "/file", true},
+		{"HEAD", path1, false},
+		{"PATCH", path1, false},
+		{"POST", path1 + "/import", false},
+		{"PUT", path1 + "/file", false},
+		{"GET", path1 + "/members", false},
+		{"GET", "/v2/images", false},
+	} {
+		if got := waits(c.method, parse(httptest.NewRequest(c.method, c.path, nil))); got != c.want {
+			t.Errorf("%s %s: %v", c.method, c.path, got)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	none, known := view{}, view{known: true}
@@ -75,6 +98,7 @@ func TestChoose(t *testing.T) {
 		{"image held, hub's view wanted", "GET", record, fresh, hubFirst},
 		{"patch of an image held", "PATCH", record, held, hubOnly},
 		{"delete of an image held", "DELETE", record, held, hubOnly},
+		{"members", "GET", members, held, site},
 		{"locations", "GET", places, held, site},
 		{"new location", "POST", places, held, hubOnly},
 		{"locations elsewhere", "GET", places, none, hubOnly},

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Site      image.SiteID
 	Catalogue *Catalogue
+	Awaited   *Awaited // gets to know which images clients wait for
 	Copies    Copies
 	Pools     map[image.StoreID]rbd.Pool // the stores of the site; the Server does not close them
 	Linked    func() error               // nil while there is a session with the hub

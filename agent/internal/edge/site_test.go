@@ -141,17 +141,18 @@ func (f *fakeHub) asked() []string {
 
 // edgeSite is a site with one store on disk, its Image API and a hub.
 type edgeSite struct {
-	t      testing.TB
-	hub    *fakeHub
-	copies *fakeCopies
-	pool   *rbdtest.Faulty
-	cat    *Catalogue
-	server *Server
-	url    string
-	linked error
-	mu     sync.Mutex
-	now    time.Time
-	stop   func()
+	t       testing.TB
+	hub     *fakeHub
+	copies  *fakeCopies
+	pool    *rbdtest.Faulty
+	cat     *Catalogue
+	awaited *Awaited
+	server  *Server
+	url     string
+	linked  error
+	mu      sync.Mutex
+	now     time.Time
+	stop    func()
 }
 
 // clock returns the site's time, which only tests move.
@@ -187,6 +188,7 @@ func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 		t.Fatal(err)
 	}
 	s.pool = rbdtest.NewFaulty(file)
+	s.awaited = NewAwaited(s.clock)
 	s.cat = NewCatalogue("dcn0", s.copies, hclog.NewNullLogger())
 	rules, err := policy.New(policy.Options{})
 	if err != nil {
@@ -197,7 +199,7 @@ func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 		t.Fatal(err)
 	}
 	c := Config{
-		Site: "dcn0", Catalogue: s.cat, Copies: s.copies, Pools: map[image.StoreID]rbd.Pool{st0: s.pool}, Linked: s.link, Hub: base,
+		Site: "dcn0", Catalogue: s.cat, Awaited: s.awaited, Copies: s.copies, Pools: map[image.StoreID]rbd.Pool{st0: s.pool}, Linked: s.link, Hub: base,
 		Verifier: auth.None("dcn0"), Policy: rules, Log: hclog.NewNullLogger(), Registry: prometheus.NewRegistry(), Now: s.clock,
 	}
 	if change != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +147,21 @@ func (s *site) change(id string) {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// waiting is a link's Awaited with one message.
+type waiting struct {
+	changed chan struct{}
+	next    atomic.Pointer[agentv1.Awaited]
+}
+
+func (w *waiting) Changed() <-chan struct{} { return w.changed }
+func (w *waiting) Take() *agentv1.Awaited   { return w.next.Swap(nil) }
+
+// say makes Take return a message.
+func (w *waiting) say(m *agentv1.Awaited) {
+	w.next.Store(m)
+	w.changed <- struct{}{}
 }
 
 // safeLog is a log that may be read while it is written.

@@ -36,6 +36,14 @@ type Replicas interface {
 	Offline()
 }
 
+// Awaited is which copies somebody at the site waits for. What edge.Awaited collects is one.
+type Awaited interface {
+	// Changed receives a value when Take has something to return.
+	Changed() <-chan struct{}
+	// Take returns what the hub has not been told yet; nil if there is nothing.
+	Take() *agentv1.Awaited
+}
+
 // Conn is a connection to the hub.
 type Conn interface {
 	grpc.ClientConnInterface
@@ -48,8 +56,9 @@ type Config struct {
 	// current when it begins.
 	Dial     func() (Conn, error)
 	Replicas Replicas
-	Version  string // of this software
-	Instance string // random, new for each process
+	Awaited  Awaited // nil: nobody at the site can say that they wait
+	Version  string  // of this software
+	Instance string  // random, new for each process
 	Log      hclog.Logger
 }
 

@@ -13,6 +13,35 @@ import (
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
 
+// What clients wait for goes to the hub, and nothing when there is nothing after all.
+func TestAwaited(t *testing.T) {
+	h := startHub(t, "")
+	up := make(chan *agentv1.Awaited, 10)
+	h.scripts <- func(s hubStream) error {
+		if _, err := welcome(s, 7, time.Minute); err != nil {
+			return err
+		}
+		for {
+			m, err := s.Recv()
+			if err != nil {
+				return err
+			}
+			if m.GetAwaited() != nil && m.GetSessionEpoch() == 7 {
+				up <- m.GetAwaited()
+			}
+		}
+	}
+	w := &waiting{changed: make(chan struct{}, 2)}
+	w.say(nil)
+	startAgent(t, h.addr, func(a *agent) { a.Awaited = w })
+	for _, id := range []string{"i1", "i2"} {
+		w.say(&agentv1.Awaited{Replicas: []*agentv1.ReplicaKey{{ImageId: id}}})
+		if m := receive(t, up, "what is waited for"); len(m.GetReplicas()) != 1 || m.GetReplicas()[0].GetImageId() != id {
+			t.Errorf("the hub hears %v, want %s", m, id)
+		}
+	}
+}
+
 func TestSession(t *testing.T) {
 	h := startHub(t, "")
 	const beat = 500 * time.Millisecond // a busy machine may be late by two of them

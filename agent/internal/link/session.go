@@ -111,7 +111,7 @@ func (l *Link) read(st stream, epoch uint64, alive func()) error {
 	}
 }
 
-// write sends a snapshot, then what changes, and a heartbeat when there was nothing else for one interval.
+// write sends a snapshot, then what changes and is waited for, and a heartbeat when there was nothing else for one interval.
 func (l *Link) write(ctx context.Context, st stream, epoch uint64, beat time.Duration) error {
 	send := func(m *agentv1.ConnectRequest) error {
 		m.SessionEpoch = epoch
@@ -119,6 +119,10 @@ func (l *Link) write(ctx context.Context, st stream, epoch uint64, beat time.Dur
 	}
 	if err := sendObserved(send, l.Replicas.Snapshot()); err != nil {
 		return err
+	}
+	var awaited <-chan struct{}
+	if l.Awaited != nil {
+		awaited = l.Awaited.Changed()
 	}
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -130,6 +134,10 @@ func (l *Link) write(ctx context.Context, st stream, epoch uint64, beat time.Dur
 		case <-l.Replicas.Changed():
 			if o := l.Replicas.Take(); o != nil {
 				err = sendObserved(send, o)
+			}
+		case <-awaited:
+			if a := l.Awaited.Take(); a != nil {
+				err = send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Awaited{Awaited: a}})
 			}
 		case <-tick.C:
 			err = send(&agentv1.ConnectRequest{Body: &agentv1.ConnectRequest_Heartbeat{Heartbeat: &agentv1.Heartbeat{}}})

@@ -23,7 +23,7 @@ func (v *view) replicaMessage(c *auth.Caller, r *storev1.Replica) *hubv1.Replica
 		Reason: r.Reason, Message: r.Message, Retryable: r.Retryable, Attempts: r.Attempts, NextAttemptTime: r.NextAttemptTime,
 		PhaseTime: r.PhaseTime, CreateTime: r.CreateTime, Location: r.Location, VerifyTime: r.VerifyTime,
 		Verifying: r.VerifyGeneration > r.VerifiedGeneration, VerifyMessage: r.VerifyMessage, ChunksDamaged: r.ChunksDamaged,
-		Priority: hubv1.Priority(r.Priority),
+		Priority: hubv1.Priority(r.Priority), AwaitedTime: r.AwaitedTime,
 	}
 	img, _ := v.read().Image(image.ID(r.ImageId))
 	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || r.Location != "" && !v.seesLocations(c, image.ID(r.ImageId)) {

@@ -154,7 +154,8 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	directory := session.NewDirectory(time.Now, touch)
 	sessions := session.New(session.Config{
 		Catalog: cat, Directory: directory, Peer: identity.Caller, Expiry: identity.Expiry, Desired: reconcile.Desired,
-		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"), Now: time.Now,
+		Metadata: reconcile.Metadata, Changed: touch, Heartbeat: h.Heartbeat, Version: h.Version, Log: h.log.Named("session"),
+		Registry: h.registry, Now: time.Now,
 	})
 	limiter := h.limiter(touch)
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"testing"
 
+	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
@@ -41,8 +42,9 @@ func TestPlanPriority(t *testing.T) {
 		t.Fatalf("generation %d, was %d", got, before)
 	}
 	b.wantPhase("dcn0", phaseTransferring, "")
+	b.replica("dcn0").AwaitedTime = catalog.Stamp(b.w.Now)
 	b.say("dcn0", sitePresent)
-	if d := Desired(b.a.Image, b.replica("dcn0")); d.Priority != 0 {
+	if d := Desired(b.a.Image, b.replica("dcn0")); d.Priority != 0 || b.replica("dcn0").AwaitedTime != nil {
 		t.Fatalf("a complete copy has priority %v", d.Priority)
 	}
 }

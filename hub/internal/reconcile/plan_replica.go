@@ -105,7 +105,7 @@ func (p *planner) apply(s image.StoreID, r *storev1.Replica, o *agentv1.Observed
 		}
 		p.applyPublished(r, o.Verification)
 		p.enter(r, storev1.ReplicaPhase_REPLICA_PHASE_ACTIVE)
-		r.Priority = storev1.Priority_PRIORITY_UNSPECIFIED
+		r.Priority, r.AwaitedTime = storev1.Priority_PRIORITY_UNSPECIFIED, nil
 		r.Location = p.location(s, r)
 		r.Reason, r.Message, r.Retryable, r.Attempts, r.Repair = "", "", false, 0, repairNone
 		p.img.FailedStores = without(p.img.FailedStores, r.StoreId)

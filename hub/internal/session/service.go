@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -40,6 +41,7 @@ type Config struct {
 	SeenEvery time.Duration // how often it is written down that a connected site is there; default 5 min
 	Version   string        // of this software
 	Log       hclog.Logger
+	Registry  prometheus.Registerer // nil: no metrics
 	Now       func() time.Time
 }
 
@@ -47,6 +49,7 @@ type Config struct {
 type Service struct {
 	agentv1.UnimplementedSessionServiceServer
 	Config
+	awaited *prometheus.CounterVec
 
 	mu       sync.Mutex
 	sessions map[image.SiteID]*session
@@ -61,7 +64,9 @@ func New(c Config) *Service {
 	if c.SeenEvery == 0 {
 		c.SeenEvery = 5 * time.Minute
 	}
-	return &Service{Config: c, sessions: map[image.SiteID]*session{}, offers: map[image.SiteID][]*agentv1.Offer{}}
+	return &Service{
+		Config: c, awaited: newAwaited(c.Registry), sessions: map[image.SiteID]*session{}, offers: map[image.SiteID][]*agentv1.Offer{},
+	}
 }
 
 // Run hands changes of records to the sessions, and writes down who is connected, until ctx ends.

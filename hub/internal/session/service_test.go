@@ -87,7 +87,7 @@ func newHubSeeing(t *testing.T, heartbeat, seen time.Duration) *hub {
 			return image.SiteID(md.Get("site")[0]), "192.0.2.1", nil
 		},
 		Desired: func(_ *storev1.Image, r *storev1.Replica) *agentv1.DesiredReplica {
-			return &agentv1.DesiredReplica{ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation}
+			return &agentv1.DesiredReplica{ImageId: r.ImageId, StoreId: r.StoreId, Generation: r.Generation, Priority: agentv1.Priority(r.Priority)}
 		},
 	})
 	server := rpc.NewServer(rpc.ServerOptions{Log: hclog.NewNullLogger()})

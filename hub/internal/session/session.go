@@ -167,6 +167,8 @@ func (ss *session) read(alive chan<- struct{}) error {
 		switch body := msg.Body.(type) {
 		case *agentv1.ConnectRequest_Observed:
 			ss.observed(body.Observed)
+		case *agentv1.ConnectRequest_Awaited:
+			ss.await(body.Awaited)
 		case *agentv1.ConnectRequest_Heartbeat:
 			select {
 			case ss.heard <- struct{}{}:

@@ -231,6 +231,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_Hello
 	//	*ConnectRequest_Observed
 	//	*ConnectRequest_Heartbeat
+	//	*ConnectRequest_Awaited
 	Body          isConnectRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -307,6 +308,15 @@ func (x *ConnectRequest) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ConnectRequest) GetAwaited() *Awaited {
+	if x != nil {
+		if x, ok := x.Body.(*ConnectRequest_Awaited); ok {
+			return x.Awaited
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Body interface {
 	isConnectRequest_Body()
 }
@@ -326,11 +336,18 @@ type ConnectRequest_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConnectRequest_Awaited struct {
+	// Copies that somebody at the site waits for.
+	Awaited *Awaited `protobuf:"bytes,5,opt,name=awaited,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Body() {}
 
 func (*ConnectRequest_Observed) isConnectRequest_Body() {}
 
 func (*ConnectRequest_Heartbeat) isConnectRequest_Body() {}
+
+func (*ConnectRequest_Awaited) isConnectRequest_Body() {}
 
 // ConnectResponse is one message from the hub.
 type ConnectResponse struct {
@@ -773,6 +790,54 @@ func (x *Goodbye) GetReconnectAfter() *durationpb.Duration {
 	return nil
 }
 
+// Awaited names copies that are on their way to the site while somebody there waits for them, such as a compute node that
+// starts an instance. The hub lets them go before others. It is a remark, not state: who still waits asks the site again, and the
+// site says it again.
+type Awaited struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The copies, at most 100. The hub ignores others than those of the site that are under way.
+	Replicas      []*ReplicaKey `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Awaited) Reset() {
+	*x = Awaited{}
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Awaited) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Awaited) ProtoMessage() {}
+
+func (x *Awaited) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Awaited.ProtoReflect.Descriptor instead.
+func (*Awaited) Descriptor() ([]byte, []int) {
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Awaited) GetReplicas() []*ReplicaKey {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
 // StoreStatus is the state of one store at the site.
 type StoreStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -798,7 +863,7 @@ type StoreStatus struct {
 
 func (x *StoreStatus) Reset() {
 	*x = StoreStatus{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[7]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +875,7 @@ func (x *StoreStatus) String() string {
 func (*StoreStatus) ProtoMessage() {}
 
 func (x *StoreStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[7]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +888,7 @@ func (x *StoreStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreStatus.ProtoReflect.Descriptor instead.
 func (*StoreStatus) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{7}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StoreStatus) GetStoreId() string {
@@ -913,7 +978,7 @@ type DesiredReplica struct {
 
 func (x *DesiredReplica) Reset() {
 	*x = DesiredReplica{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[8]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +990,7 @@ func (x *DesiredReplica) String() string {
 func (*DesiredReplica) ProtoMessage() {}
 
 func (x *DesiredReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[8]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1003,7 @@ func (x *DesiredReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredReplica.ProtoReflect.Descriptor instead.
 func (*DesiredReplica) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{8}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DesiredReplica) GetImageId() string {
@@ -1024,7 +1089,7 @@ type Base struct {
 
 func (x *Base) Reset() {
 	*x = Base{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1101,7 @@ func (x *Base) String() string {
 func (*Base) ProtoMessage() {}
 
 func (x *Base) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[9]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1114,7 @@ func (x *Base) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Base.ProtoReflect.Descriptor instead.
 func (*Base) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{9}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Base) GetImageId() string {
@@ -1119,7 +1184,7 @@ type ImageMetadata struct {
 
 func (x *ImageMetadata) Reset() {
 	*x = ImageMetadata{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1196,7 @@ func (x *ImageMetadata) String() string {
 func (*ImageMetadata) ProtoMessage() {}
 
 func (x *ImageMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[10]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1209,7 @@ func (x *ImageMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageMetadata.ProtoReflect.Descriptor instead.
 func (*ImageMetadata) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{10}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImageMetadata) GetRevision() int64 {
@@ -1318,7 +1383,7 @@ type ImageMember struct {
 
 func (x *ImageMember) Reset() {
 	*x = ImageMember{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1395,7 @@ func (x *ImageMember) String() string {
 func (*ImageMember) ProtoMessage() {}
 
 func (x *ImageMember) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[11]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1408,7 @@ func (x *ImageMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageMember.ProtoReflect.Descriptor instead.
 func (*ImageMember) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{11}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ImageMember) GetProjectId() string {
@@ -1399,7 +1464,7 @@ type Adoption struct {
 
 func (x *Adoption) Reset() {
 	*x = Adoption{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1476,7 @@ func (x *Adoption) String() string {
 func (*Adoption) ProtoMessage() {}
 
 func (x *Adoption) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[12]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1489,7 @@ func (x *Adoption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adoption.ProtoReflect.Descriptor instead.
 func (*Adoption) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Adoption) GetSizeBytes() int64 {
@@ -1498,7 +1563,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1575,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[13]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1588,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Content) GetContentId() string {
@@ -1564,7 +1629,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1641,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[14]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1654,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{14}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Offer) GetImageId() string {
@@ -1633,7 +1698,7 @@ type ReplicaKey struct {
 
 func (x *ReplicaKey) Reset() {
 	*x = ReplicaKey{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1710,7 @@ func (x *ReplicaKey) String() string {
 func (*ReplicaKey) ProtoMessage() {}
 
 func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[15]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1723,7 @@ func (x *ReplicaKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaKey.ProtoReflect.Descriptor instead.
 func (*ReplicaKey) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{15}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplicaKey) GetImageId() string {
@@ -1699,7 +1764,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1776,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[16]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1789,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{16}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Desired) GetRevision() uint64 {
@@ -1803,7 +1868,7 @@ type ObservedReplica struct {
 
 func (x *ObservedReplica) Reset() {
 	*x = ObservedReplica{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1880,7 @@ func (x *ObservedReplica) String() string {
 func (*ObservedReplica) ProtoMessage() {}
 
 func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[17]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1893,7 @@ func (x *ObservedReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObservedReplica.ProtoReflect.Descriptor instead.
 func (*ObservedReplica) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{17}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ObservedReplica) GetImageId() string {
@@ -1917,7 +1982,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +1994,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[18]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2007,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{18}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Progress) GetBytesDone() int64 {
@@ -2009,7 +2074,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2086,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[19]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2099,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{19}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Failure) GetReason() string {
@@ -2075,7 +2140,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2152,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[20]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2165,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{20}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Verification) GetGeneration() uint64 {
@@ -2148,7 +2213,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2225,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[21]
+	mi := &file_atoll_agent_v1_session_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2238,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{21}
+	return file_atoll_agent_v1_session_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Observed) GetSnapshot() bool {
@@ -2208,12 +2273,13 @@ var File_atoll_agent_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	"$atoll/agent/v1/session_service.proto\x12\x0eatoll.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x01\n" +
+	"$atoll/agent/v1/session_service.proto\x12\x0eatoll.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x02\n" +
 	"\x0eConnectRequest\x12#\n" +
 	"\rsession_epoch\x18\x01 \x01(\x04R\fsessionEpoch\x12-\n" +
 	"\x05hello\x18\x02 \x01(\v2\x15.atoll.agent.v1.HelloH\x00R\x05hello\x126\n" +
 	"\bobserved\x18\x03 \x01(\v2\x18.atoll.agent.v1.ObservedH\x00R\bobserved\x129\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x19.atoll.agent.v1.HeartbeatH\x00R\theartbeatB\x06\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x19.atoll.agent.v1.HeartbeatH\x00R\theartbeat\x123\n" +
+	"\aawaited\x18\x05 \x01(\v2\x17.atoll.agent.v1.AwaitedH\x00R\aawaitedB\x06\n" +
 	"\x04body\"\x98\x02\n" +
 	"\x0fConnectResponse\x12#\n" +
 	"\rsession_epoch\x18\x01 \x01(\x04R\fsessionEpoch\x123\n" +
@@ -2242,7 +2308,9 @@ const file_atoll_agent_v1_session_service_proto_rawDesc = "" +
 	"\tHeartbeat\"e\n" +
 	"\aGoodbye\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12B\n" +
-	"\x0freconnect_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"\xdc\x01\n" +
+	"\x0freconnect_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"A\n" +
+	"\aAwaited\x126\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1a.atoll.agent.v1.ReplicaKeyR\breplicas\"\xdc\x01\n" +
 	"\vStoreStatus\x12\x19\n" +
 	"\bstore_id\x18\x01 \x01(\tR\astoreId\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x12\n" +
@@ -2429,7 +2497,7 @@ func file_atoll_agent_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_agent_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_atoll_agent_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(Goal)(0),                     // 0: atoll.agent.v1.Goal
 	(Priority)(0),                 // 1: atoll.agent.v1.Priority
@@ -2441,68 +2509,71 @@ var file_atoll_agent_v1_session_service_proto_goTypes = []any{
 	(*RefusedStore)(nil),          // 7: atoll.agent.v1.RefusedStore
 	(*Heartbeat)(nil),             // 8: atoll.agent.v1.Heartbeat
 	(*Goodbye)(nil),               // 9: atoll.agent.v1.Goodbye
-	(*StoreStatus)(nil),           // 10: atoll.agent.v1.StoreStatus
-	(*DesiredReplica)(nil),        // 11: atoll.agent.v1.DesiredReplica
-	(*Base)(nil),                  // 12: atoll.agent.v1.Base
-	(*ImageMetadata)(nil),         // 13: atoll.agent.v1.ImageMetadata
-	(*ImageMember)(nil),           // 14: atoll.agent.v1.ImageMember
-	(*Adoption)(nil),              // 15: atoll.agent.v1.Adoption
-	(*Content)(nil),               // 16: atoll.agent.v1.Content
-	(*Offer)(nil),                 // 17: atoll.agent.v1.Offer
-	(*ReplicaKey)(nil),            // 18: atoll.agent.v1.ReplicaKey
-	(*Desired)(nil),               // 19: atoll.agent.v1.Desired
-	(*ObservedReplica)(nil),       // 20: atoll.agent.v1.ObservedReplica
-	(*Progress)(nil),              // 21: atoll.agent.v1.Progress
-	(*Failure)(nil),               // 22: atoll.agent.v1.Failure
-	(*Verification)(nil),          // 23: atoll.agent.v1.Verification
-	(*Observed)(nil),              // 24: atoll.agent.v1.Observed
-	nil,                           // 25: atoll.agent.v1.ImageMetadata.PropertiesEntry
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*Awaited)(nil),               // 10: atoll.agent.v1.Awaited
+	(*StoreStatus)(nil),           // 11: atoll.agent.v1.StoreStatus
+	(*DesiredReplica)(nil),        // 12: atoll.agent.v1.DesiredReplica
+	(*Base)(nil),                  // 13: atoll.agent.v1.Base
+	(*ImageMetadata)(nil),         // 14: atoll.agent.v1.ImageMetadata
+	(*ImageMember)(nil),           // 15: atoll.agent.v1.ImageMember
+	(*Adoption)(nil),              // 16: atoll.agent.v1.Adoption
+	(*Content)(nil),               // 17: atoll.agent.v1.Content
+	(*Offer)(nil),                 // 18: atoll.agent.v1.Offer
+	(*ReplicaKey)(nil),            // 19: atoll.agent.v1.ReplicaKey
+	(*Desired)(nil),               // 20: atoll.agent.v1.Desired
+	(*ObservedReplica)(nil),       // 21: atoll.agent.v1.ObservedReplica
+	(*Progress)(nil),              // 22: atoll.agent.v1.Progress
+	(*Failure)(nil),               // 23: atoll.agent.v1.Failure
+	(*Verification)(nil),          // 24: atoll.agent.v1.Verification
+	(*Observed)(nil),              // 25: atoll.agent.v1.Observed
+	nil,                           // 26: atoll.agent.v1.ImageMetadata.PropertiesEntry
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_atoll_agent_v1_session_service_proto_depIdxs = []int32{
 	5,  // 0: atoll.agent.v1.ConnectRequest.hello:type_name -> atoll.agent.v1.Hello
-	24, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
+	25, // 1: atoll.agent.v1.ConnectRequest.observed:type_name -> atoll.agent.v1.Observed
 	8,  // 2: atoll.agent.v1.ConnectRequest.heartbeat:type_name -> atoll.agent.v1.Heartbeat
-	6,  // 3: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
-	19, // 4: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
-	8,  // 5: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
-	9,  // 6: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
-	10, // 7: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
-	26, // 8: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	7,  // 9: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
-	26, // 10: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
-	0,  // 11: atoll.agent.v1.DesiredReplica.goal:type_name -> atoll.agent.v1.Goal
-	16, // 12: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
-	13, // 13: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
-	12, // 14: atoll.agent.v1.DesiredReplica.base:type_name -> atoll.agent.v1.Base
-	1,  // 15: atoll.agent.v1.DesiredReplica.priority:type_name -> atoll.agent.v1.Priority
-	25, // 16: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
-	27, // 17: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
-	27, // 18: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
-	14, // 19: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
-	27, // 20: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
-	27, // 21: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
-	16, // 22: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
-	11, // 23: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
-	18, // 24: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
-	17, // 25: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
-	2,  // 26: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
-	21, // 27: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
-	22, // 28: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
-	23, // 29: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
-	15, // 30: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
-	27, // 31: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
-	22, // 32: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
-	20, // 33: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
-	10, // 34: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
-	3,  // 35: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
-	4,  // 36: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
-	36, // [36:37] is the sub-list for method output_type
-	35, // [35:36] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	10, // 3: atoll.agent.v1.ConnectRequest.awaited:type_name -> atoll.agent.v1.Awaited
+	6,  // 4: atoll.agent.v1.ConnectResponse.welcome:type_name -> atoll.agent.v1.Welcome
+	20, // 5: atoll.agent.v1.ConnectResponse.desired:type_name -> atoll.agent.v1.Desired
+	8,  // 6: atoll.agent.v1.ConnectResponse.heartbeat:type_name -> atoll.agent.v1.Heartbeat
+	9,  // 7: atoll.agent.v1.ConnectResponse.goodbye:type_name -> atoll.agent.v1.Goodbye
+	11, // 8: atoll.agent.v1.Hello.stores:type_name -> atoll.agent.v1.StoreStatus
+	27, // 9: atoll.agent.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	7,  // 10: atoll.agent.v1.Welcome.refused_stores:type_name -> atoll.agent.v1.RefusedStore
+	27, // 11: atoll.agent.v1.Goodbye.reconnect_after:type_name -> google.protobuf.Duration
+	19, // 12: atoll.agent.v1.Awaited.replicas:type_name -> atoll.agent.v1.ReplicaKey
+	0,  // 13: atoll.agent.v1.DesiredReplica.goal:type_name -> atoll.agent.v1.Goal
+	17, // 14: atoll.agent.v1.DesiredReplica.content:type_name -> atoll.agent.v1.Content
+	14, // 15: atoll.agent.v1.DesiredReplica.metadata:type_name -> atoll.agent.v1.ImageMetadata
+	13, // 16: atoll.agent.v1.DesiredReplica.base:type_name -> atoll.agent.v1.Base
+	1,  // 17: atoll.agent.v1.DesiredReplica.priority:type_name -> atoll.agent.v1.Priority
+	26, // 18: atoll.agent.v1.ImageMetadata.properties:type_name -> atoll.agent.v1.ImageMetadata.PropertiesEntry
+	28, // 19: atoll.agent.v1.ImageMetadata.create_time:type_name -> google.protobuf.Timestamp
+	28, // 20: atoll.agent.v1.ImageMetadata.update_time:type_name -> google.protobuf.Timestamp
+	15, // 21: atoll.agent.v1.ImageMetadata.members:type_name -> atoll.agent.v1.ImageMember
+	28, // 22: atoll.agent.v1.ImageMember.create_time:type_name -> google.protobuf.Timestamp
+	28, // 23: atoll.agent.v1.ImageMember.update_time:type_name -> google.protobuf.Timestamp
+	17, // 24: atoll.agent.v1.Offer.content:type_name -> atoll.agent.v1.Content
+	12, // 25: atoll.agent.v1.Desired.replicas:type_name -> atoll.agent.v1.DesiredReplica
+	19, // 26: atoll.agent.v1.Desired.removed:type_name -> atoll.agent.v1.ReplicaKey
+	18, // 27: atoll.agent.v1.Desired.offers:type_name -> atoll.agent.v1.Offer
+	2,  // 28: atoll.agent.v1.ObservedReplica.state:type_name -> atoll.agent.v1.ReplicaState
+	22, // 29: atoll.agent.v1.ObservedReplica.progress:type_name -> atoll.agent.v1.Progress
+	23, // 30: atoll.agent.v1.ObservedReplica.failure:type_name -> atoll.agent.v1.Failure
+	24, // 31: atoll.agent.v1.ObservedReplica.verification:type_name -> atoll.agent.v1.Verification
+	16, // 32: atoll.agent.v1.ObservedReplica.adoption:type_name -> atoll.agent.v1.Adoption
+	28, // 33: atoll.agent.v1.Verification.time:type_name -> google.protobuf.Timestamp
+	23, // 34: atoll.agent.v1.Verification.failure:type_name -> atoll.agent.v1.Failure
+	21, // 35: atoll.agent.v1.Observed.replicas:type_name -> atoll.agent.v1.ObservedReplica
+	11, // 36: atoll.agent.v1.Observed.stores:type_name -> atoll.agent.v1.StoreStatus
+	3,  // 37: atoll.agent.v1.SessionService.Connect:input_type -> atoll.agent.v1.ConnectRequest
+	4,  // 38: atoll.agent.v1.SessionService.Connect:output_type -> atoll.agent.v1.ConnectResponse
+	38, // [38:39] is the sub-list for method output_type
+	37, // [37:38] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_atoll_agent_v1_session_service_proto_init() }
@@ -2514,6 +2585,7 @@ func file_atoll_agent_v1_session_service_proto_init() {
 		(*ConnectRequest_Hello)(nil),
 		(*ConnectRequest_Observed)(nil),
 		(*ConnectRequest_Heartbeat)(nil),
+		(*ConnectRequest_Awaited)(nil),
 	}
 	file_atoll_agent_v1_session_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
@@ -2527,7 +2599,7 @@ func file_atoll_agent_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_agent_v1_session_service_proto_rawDesc), len(file_atoll_agent_v1_session_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -190,7 +190,10 @@ type Replica struct {
 	// Chunks that differed in the latest verification.
 	ChunksDamaged int64 `protobuf:"varint,18,opt,name=chunks_damaged,json=chunksDamaged,proto3" json:"chunks_damaged,omitempty"`
 	// How the copy stands against others of its site while it is not complete.
-	Priority      Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.hub.v1.Priority" json:"priority,omitempty"`
+	Priority Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.hub.v1.Priority" json:"priority,omitempty"`
+	// When the hub raised the priority by itself because somebody at the site asked for the image; absent when it did not, or the
+	// copy is complete.
+	AwaitedTime   *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +361,13 @@ func (x *Replica) GetPriority() Priority {
 	return Priority_PRIORITY_UNSPECIFIED
 }
 
+func (x *Replica) GetAwaitedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AwaitedTime
+	}
+	return nil
+}
+
 // Progress is how far a transfer is. All figures are of the current attempt.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -473,7 +483,7 @@ var File_atoll_hub_v1_replica_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\n" +
-	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x06\n" +
+	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x06\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -497,7 +507,8 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\tverifying\x18\x10 \x01(\bR\tverifying\x12%\n" +
 	"\x0everify_message\x18\x11 \x01(\tR\rverifyMessage\x12%\n" +
 	"\x0echunks_damaged\x18\x12 \x01(\x03R\rchunksDamaged\x122\n" +
-	"\bpriority\x18\x1e \x01(\x0e2\x16.atoll.hub.v1.PriorityR\bpriority\"\xc2\x02\n" +
+	"\bpriority\x18\x1e \x01(\x0e2\x16.atoll.hub.v1.PriorityR\bpriority\x12=\n" +
+	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\"\xc2\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -548,20 +559,21 @@ var file_atoll_hub_v1_replica_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
 }
 var file_atoll_hub_v1_replica_proto_depIdxs = []int32{
-	0, // 0: atoll.hub.v1.Replica.phase:type_name -> atoll.hub.v1.ReplicaPhase
-	4, // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	4, // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	4, // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	3, // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
-	4, // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	4, // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
-	1, // 7: atoll.hub.v1.Replica.priority:type_name -> atoll.hub.v1.Priority
-	5, // 8: atoll.hub.v1.Progress.time_left:type_name -> google.protobuf.Duration
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: atoll.hub.v1.Replica.phase:type_name -> atoll.hub.v1.ReplicaPhase
+	4,  // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	4,  // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	4,  // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	3,  // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
+	4,  // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	4,  // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
+	1,  // 7: atoll.hub.v1.Replica.priority:type_name -> atoll.hub.v1.Priority
+	4,  // 8: atoll.hub.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
+	5,  // 9: atoll.hub.v1.Progress.time_left:type_name -> google.protobuf.Duration
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_replica_proto_init() }

@@ -1271,7 +1271,9 @@ type Replica struct {
 	// When the latest verification was asked for.
 	VerifyRequestTime *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=verify_request_time,json=verifyRequestTime,proto3" json:"verify_request_time,omitempty"`
 	// How the copy stands against others of its site; it only rises until the copy is complete.
-	Priority      Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.store.v1.Priority" json:"priority,omitempty"`
+	Priority Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.store.v1.Priority" json:"priority,omitempty"`
+	// When the hub raised it because somebody at the site waited for the copy; absent when it did not, or the copy is complete.
+	AwaitedTime   *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1507,6 +1509,13 @@ func (x *Replica) GetPriority() Priority {
 		return x.Priority
 	}
 	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *Replica) GetAwaitedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AwaitedTime
+	}
+	return nil
 }
 
 // Site is the record of one site.
@@ -2507,7 +2516,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
 	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
-	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\x86\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xc5\n" +
 	"\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
@@ -2545,7 +2554,8 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x0fverify_failures\x18\x1a \x01(\x05R\x0everifyFailures\x12D\n" +
 	"\x10next_verify_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\x0enextVerifyTime\x12J\n" +
 	"\x13verify_request_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x11verifyRequestTime\x124\n" +
-	"\bpriority\x18\x1e \x01(\x0e2\x18.atoll.store.v1.PriorityR\bpriority\"\xaa\x04\n" +
+	"\bpriority\x18\x1e \x01(\x0e2\x18.atoll.store.v1.PriorityR\bpriority\x12=\n" +
+	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\"\xaa\x04\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -2768,32 +2778,33 @@ var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	27, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
 	27, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
 	6,  // 25: atoll.store.v1.Replica.priority:type_name -> atoll.store.v1.Priority
-	27, // 26: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	27, // 27: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	17, // 28: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	27, // 29: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	16, // 30: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
-	27, // 31: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
-	27, // 32: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 33: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	8,  // 34: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	27, // 35: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	27, // 36: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	22, // 37: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	23, // 38: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	24, // 39: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	8,  // 40: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	20, // 41: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	21, // 42: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	6,  // 43: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
-	8,  // 44: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	23, // 45: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	26, // 46: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	27, // 26: atoll.store.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
+	27, // 27: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	27, // 28: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	17, // 29: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	27, // 30: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	16, // 31: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
+	27, // 32: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	27, // 33: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 34: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	8,  // 35: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	27, // 36: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	27, // 37: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	22, // 38: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	23, // 39: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	24, // 40: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	8,  // 41: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	20, // 42: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	21, // 43: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 44: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
+	8,  // 45: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	23, // 46: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	26, // 47: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
