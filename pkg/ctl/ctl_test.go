@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
@@ -131,6 +132,7 @@ func fill(h *clienttest.Hub) {
 		PhaseTime: clienttest.Ago(25 * time.Hour), CreateTime: clienttest.Ago(26 * time.Hour), VerifyTime: clienttest.Ago(25 * time.Hour),
 		Location: "rbd://f-central/images/" + debian + "/snap",
 		Progress: &hubv1.Progress{BytesDone: 4 << 30, BytesTotal: 4 << 30, BytesReceived: 1 << 30, ChunksRepaired: 2, BytesResumed: 300 << 20},
+		Base:     &hubv1.Base{ImageId: second, Reason: hubv1.BaseReason_BASE_REASON_CONTENT, Percent: proto.Int32(87)},
 	}
 	h.Replicas[debian+"/dcn0"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "dcn0", SiteId: "dcn0", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING,

@@ -154,7 +154,9 @@ func TestBasesArePlanned(t *testing.T) {
 		img: &storev1.Image{Content: &storev1.Content{Id: "c"}}, replicas: map[image.StoreID]*storev1.Replica{},
 		w: World{Base: func(image.StoreID) Base { asked++; return chosen }},
 	}
-	make1 := func(phase storev1.ReplicaPhase) *storev1.Replica { return &storev1.Replica{ContentId: "c", Phase: phase} }
+	make1 := func(phase storev1.ReplicaPhase) *storev1.Replica {
+		return &storev1.Replica{ContentId: "c", Phase: phase}
+	}
 	filling := make1(storev1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING)
 	adopted := make1(storev1.ReplicaPhase_REPLICA_PHASE_PENDING)
 	adopted.Adopted = true
