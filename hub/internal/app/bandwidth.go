@@ -33,11 +33,11 @@ func (c *Config) bandwidth(f *pflag.FlagSet) {
 
 // check returns the first thing that is wrong.
 func (c *BandwidthConfig) check() error {
-	rate, err := schedule.ParseRate("bandwidth-limit", c.Limit, bandwidth.LeastHub)
+	rate, err := schedule.ParseRate("bandwidth-limit", c.Limit, catalog.LeastHubRate)
 	if err != nil {
 		return err
 	}
-	c.schedule, err = schedule.New("bandwidth-window", rate, c.Windows, bandwidth.LeastHub)
+	c.schedule, err = schedule.New("bandwidth-window", rate, c.Windows, catalog.LeastHubRate)
 	return err
 }
 

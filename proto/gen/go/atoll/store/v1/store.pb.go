@@ -2525,6 +2525,107 @@ func (x *Source) GetStaged() bool {
 	return false
 }
 
+// Hub is the record of what holds for all hubs together; there is none as long as nothing was set.
+type Hub struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How fast image data may move to and from all sites together; absent for what the flags of the hub say.
+	Limits        *HubLimits `protobuf:"bytes,1,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hub) Reset() {
+	*x = Hub{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hub) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hub) ProtoMessage() {}
+
+func (x *Hub) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hub.ProtoReflect.Descriptor instead.
+func (*Hub) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Hub) GetLimits() *HubLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// HubLimits say how fast image data may move to and from all sites together.
+type HubLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes per second outside of all windows; absent for no limit, 0 for nothing.
+	BytesPerSecond *int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
+	// Time windows, of which the first that fits decides, in the syntax of package schedule.
+	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubLimits) Reset() {
+	*x = HubLimits{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubLimits) ProtoMessage() {}
+
+func (x *HubLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubLimits.ProtoReflect.Descriptor instead.
+func (*HubLimits) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HubLimits) GetBytesPerSecond() int64 {
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *HubLimits) GetWindows() []string {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 var File_atoll_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_atoll_store_v1_store_proto_rawDesc = "" +
@@ -2737,7 +2838,13 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x06staged\x18\t \x01(\bR\x06staged\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xca\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\x03Hub\x121\n" +
+	"\x06limits\x18\x01 \x01(\v2\x19.atoll.store.v1.HubLimitsR\x06limits\"i\n" +
+	"\tHubLimits\x12-\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
+	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
+	"\x11_bytes_per_second*\xca\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
@@ -2819,7 +2926,7 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
 	(Visibility)(0),               // 1: atoll.store.v1.Visibility
@@ -2847,18 +2954,20 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(*OperationStore)(nil),        // 23: atoll.store.v1.OperationStore
 	(*OperationError)(nil),        // 24: atoll.store.v1.OperationError
 	(*Source)(nil),                // 25: atoll.store.v1.Source
-	nil,                           // 26: atoll.store.v1.Image.PropertiesEntry
-	nil,                           // 27: atoll.store.v1.Source.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*Hub)(nil),                   // 26: atoll.store.v1.Hub
+	(*HubLimits)(nil),             // 27: atoll.store.v1.HubLimits
+	nil,                           // 28: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 29: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	28, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	28, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	30, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	30, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	28, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	28, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	26, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	30, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	30, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	28, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
 	14, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
@@ -2866,31 +2975,31 @@ var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	14, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
 	12, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
 	13, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
-	28, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	30, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
 	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
 	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	28, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	28, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	28, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	28, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	30, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	30, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	30, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	30, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
 	5,  // 22: atoll.store.v1.Replica.repair:type_name -> atoll.store.v1.Repair
-	28, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
-	28, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
+	30, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
+	30, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
 	6,  // 25: atoll.store.v1.Replica.priority:type_name -> atoll.store.v1.Priority
-	28, // 26: atoll.store.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
+	30, // 26: atoll.store.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
 	7,  // 27: atoll.store.v1.Replica.base_reason:type_name -> atoll.store.v1.BaseReason
-	28, // 28: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	28, // 29: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	30, // 28: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	30, // 29: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
 	18, // 30: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	28, // 31: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	30, // 31: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
 	17, // 32: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
-	28, // 33: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
-	28, // 34: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 33: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	30, // 34: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
 	8,  // 35: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
 	9,  // 36: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	28, // 37: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	28, // 38: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	30, // 37: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	30, // 38: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
 	23, // 39: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
 	24, // 40: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
 	25, // 41: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
@@ -2900,12 +3009,13 @@ var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	6,  // 45: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
 	9,  // 46: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
 	24, // 47: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	27, // 48: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	29, // 48: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	27, // 49: atoll.store.v1.Hub.limits:type_name -> atoll.store.v1.HubLimits
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2915,13 +3025,14 @@ func file_atoll_store_v1_store_proto_init() {
 	}
 	file_atoll_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
 	file_atoll_store_v1_store_proto_msgTypes[7].OneofWrappers = []any{}
+	file_atoll_store_v1_store_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
