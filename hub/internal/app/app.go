@@ -180,7 +180,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	user := rpc.NewServer(h.access.serverOptions(h.log.Named("api")))
 	api.Register(user, api.Config{
 		Catalog: cat, Images: index, Policy: h.access.policy, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
-		Bandwidth: limiter, EndSession: sessions.End, Now: time.Now,
+		Bandwidth: limiter, HubLimits: h.Bandwidth.limits, EndSession: sessions.End, Now: time.Now,
 	})
 	link := rpc.NewServer(rpc.ServerOptions{
 		Log: h.log.Named("link"), TLS: h.ca.ServerConfig(time.Now, "h2"), HandshakeFailed: authority.HandshakeFailed,

@@ -94,12 +94,13 @@ func (l *Limiter) Status(id image.SiteID) Status {
 	return Status{Limit: schedule.Lower(s.own, l.hubRate), Next: s.next, Rate: s.meter.perSecond(l.Now())}
 }
 
-// HubStatus returns what applies to all sites together now.
+// HubStatus returns what applies to all sites together now, by the records as they are.
 func (l *Limiter) HubStatus() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, next := l.all.At(l.Now())
-	return Status{Limit: l.hubRate, Next: next}
+	l.applyHubLocked()
+	rate, next := l.all.At(l.Now())
+	return Status{Limit: rate, Next: next}
 }
 
 // Stopped returns since when and why no frame may move to or from a site; zero when it may.

@@ -196,7 +196,7 @@ type UpdateHubLimitsRequest struct {
 	// Fields of limits to change: bytes_per_second, windows. Empty means both.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Forget what was set: the hub's flags hold again. Nothing else may be given with it.
-	Reset_        bool `protobuf:"varint,3,opt,name=reset,proto3" json:"reset,omitempty"`
+	UseFlags      bool `protobuf:"varint,3,opt,name=use_flags,json=useFlags,proto3" json:"use_flags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,9 +245,9 @@ func (x *UpdateHubLimitsRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
-func (x *UpdateHubLimitsRequest) GetReset_() bool {
+func (x *UpdateHubLimitsRequest) GetUseFlags() bool {
 	if x != nil {
-		return x.Reset_
+		return x.UseFlags
 	}
 	return false
 }
@@ -313,12 +313,12 @@ const file_atoll_hub_v1_limit_service_proto_rawDesc = "" +
 	"\x17_limit_bytes_per_second\"\x15\n" +
 	"\x13GetHubLimitsRequest\"G\n" +
 	"\x14GetHubLimitsResponse\x12/\n" +
-	"\x06limits\x18\x01 \x01(\v2\x17.atoll.hub.v1.HubLimitsR\x06limits\"\x9c\x01\n" +
+	"\x06limits\x18\x01 \x01(\v2\x17.atoll.hub.v1.HubLimitsR\x06limits\"\xa3\x01\n" +
 	"\x16UpdateHubLimitsRequest\x12/\n" +
 	"\x06limits\x18\x01 \x01(\v2\x17.atoll.hub.v1.HubLimitsR\x06limits\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\x12\x14\n" +
-	"\x05reset\x18\x03 \x01(\bR\x05reset\"J\n" +
+	"updateMask\x12\x1b\n" +
+	"\tuse_flags\x18\x03 \x01(\bR\buseFlags\"J\n" +
 	"\x17UpdateHubLimitsResponse\x12/\n" +
 	"\x06limits\x18\x01 \x01(\v2\x17.atoll.hub.v1.HubLimitsR\x06limits2\xc5\x01\n" +
 	"\fLimitService\x12U\n" +
