@@ -82,7 +82,10 @@ func TestLimits(t *testing.T) {
 	l.ctl("limit", "set", "--rate", "20MiB/s")
 	<-time.After(2 * time.Second) // frames that have begun are through
 	l.ctl("limit", "set", "--rate", "0")
-	l.WaitReplica(id, "dcn0", "waits while all sites are stopped", func(r *hubv1.Replica) bool { return r.Reason == "SITE_PAUSED" })
+	stopped := func(r *hubv1.Replica) bool {
+		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.Reason == "SITE_PAUSED"
+	}
+	l.WaitReplica(id, "dcn0", "waits while all sites are stopped", stopped)
 	if got := l.speed(2 * time.Second); got != 0 {
 		t.Errorf("stopped: %.0f bytes per second move", got)
 	}
@@ -95,9 +98,7 @@ func TestLimits(t *testing.T) {
 	within("limit of the site again", l.speed(3*time.Second), 8*mib)
 
 	l.ctl("site", "pause", "dcn0")
-	l.WaitReplica(id, "dcn0", "waits for its site", func(r *hubv1.Replica) bool {
-		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.Reason == "SITE_PAUSED"
-	})
+	l.WaitReplica(id, "dcn0", "waits for its site", stopped)
 	if got := l.speed(2 * time.Second); got != 0 {
 		t.Errorf("paused: %.0f bytes per second move", got)
 	}
