@@ -51,26 +51,14 @@ What is not given stays as it is.`,
   atollctl limit set --reset`,
 		Args: takes(),
 		RunE: c.verb(func(ctx context.Context, _ []string) error {
-			req := &hubv1.UpdateHubLimitsRequest{UseFlags: reset}
-			if !reset {
-				req.Limits, req.UpdateMask = &hubv1.HubLimits{Windows: windows}, &fieldmaskpb.FieldMask{}
-				if rate != "" {
-					r, err := schedule.ParseRate("--rate", rate, 0)
-					if err != nil {
-						return err
-					}
-					if r != schedule.Unlimited {
-						n := int64(r)
-						req.Limits.BytesPerSecond = &n
-					}
-					req.UpdateMask.Paths = append(req.UpdateMask.Paths, "bytes_per_second")
-				}
-				if len(windows) > 0 {
-					req.UpdateMask.Paths = append(req.UpdateMask.Paths, "windows")
-				}
-				if len(req.UpdateMask.Paths) == 0 && !none {
-					return fault.BadField("--rate", "give --rate, --window, --clear or --reset")
-				}
+			req, err := limitRequest(rate, windows)
+			switch {
+			case err != nil:
+				return err
+			case reset:
+				req = &hubv1.UpdateHubLimitsRequest{UseFlags: true}
+			case len(req.UpdateMask.Paths) == 0 && !none:
+				return fault.BadField("--rate", "give --rate, --window, --clear or --reset")
 			}
 			res, err := c.hub.Limits.UpdateHubLimits(ctx, req)
 			if err != nil {
@@ -87,6 +75,26 @@ What is not given stays as it is.`,
 		cmd.MarkFlagsMutuallyExclusive(pair[:]...)
 	}
 	return cmd
+}
+
+// limitRequest returns the request for what was given.
+func limitRequest(rate string, windows []string) (*hubv1.UpdateHubLimitsRequest, error) {
+	req := &hubv1.UpdateHubLimitsRequest{Limits: &hubv1.HubLimits{Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{}}
+	if rate != "" {
+		r, err := schedule.ParseRate("--rate", rate, 0)
+		if err != nil {
+			return nil, err
+		}
+		if r != schedule.Unlimited {
+			n := int64(r)
+			req.Limits.BytesPerSecond = &n
+		}
+		req.UpdateMask.Paths = append(req.UpdateMask.Paths, "bytes_per_second")
+	}
+	if len(windows) > 0 {
+		req.UpdateMask.Paths = append(req.UpdateMask.Paths, "windows")
+	}
+	return req, nil
 }
 
 // showLimits writes the limits of all sites together.

@@ -161,8 +161,8 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
 	plans := reconcile.Config{
-		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central, Sketches: h.area, Settings: h.Settings,
-		Metrics: reconcile.NewMetrics(h.registry, time.Now), Log: h.log.Named("reconcile"), Now: time.Now,
+		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central,
+		Sketches: h.area, Settings: h.Settings, Metrics: reconcile.NewMetrics(h.registry, time.Now), Log: h.log.Named("reconcile"), Now: time.Now,
 	}
 	loop = reconcile.NewLoop(plans)
 	scrubs := reconcile.NewScrubs(plans)
