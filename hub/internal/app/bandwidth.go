@@ -27,7 +27,7 @@ type BandwidthConfig struct {
 
 func (c *Config) bandwidth(f *pflag.FlagSet) {
 	f.StringVar(&c.Bandwidth.Limit, "bandwidth-limit", "unlimited",
-		"most bytes per second of image data to and from all sites together, such as 100MiB/s or 1Gbit/s; 0 stops it; holds until atollctl limit set says something else")
+		"most bytes per second of image data to and from all sites together, such as 100MiB/s or 1Gbit/s; 0 stops it; until atollctl limit set says something else")
 	f.StringArrayVar(&c.Bandwidth.Windows, "bandwidth-window", nil,
 		`time window with a limit of its own, such as "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s"; may be repeated, the first that fits decides`)
 }

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -112,9 +111,6 @@ func (c *chooser) begin() {
 			c.candidates = append(c.candidates, other)
 		}
 	}
-	slices.SortFunc(c.candidates, func(a, b *storev1.Image) int {
-		return cmp.Or(b.CreateTime.AsTime().Compare(a.CreateTime.AsTime()), cmp.Compare(a.Id, b.Id))
-	})
 	if c.sketches != nil && c.img.Content.GetComplete() {
 		c.mine = c.sketches.Sketch(image.ID(c.img.Content.Id))
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,7 +22,12 @@ type baseWorld struct {
 
 func (w *baseWorld) Sketch(content image.ID) *sketch.Sketch { return w.data[string(content)] }
 
-func (w *baseWorld) Images() []*storev1.Image { return w.images }
+// Images returns the newest first.
+func (w *baseWorld) Images() []*storev1.Image {
+	images := slices.Clone(w.images)
+	slices.Reverse(images)
+	return images
+}
 
 func (w *baseWorld) Replica(id image.ID, store image.StoreID) (*storev1.Replica, int64) {
 	if store != "central" {

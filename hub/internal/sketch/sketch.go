@@ -43,16 +43,6 @@ func (s *Sketch) Add(data []byte) {
 	}
 }
 
-// Merge takes up what another sketch has taken up.
-func (s *Sketch) Merge(other *Sketch) {
-	for _, h := range other.hashes {
-		if h > s.bound() {
-			return
-		}
-		s.insert(h)
-	}
-}
-
 // bound returns the greatest hash up to which the sketch has all of its content's.
 func (s *Sketch) bound() uint64 {
 	if len(s.hashes) < Size {

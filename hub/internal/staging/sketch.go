@@ -52,7 +52,7 @@ func dataChunks(digests []manifest.Digest) int {
 func (g *gathering) add(index int, chunk []byte) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.seen[index] {
+	if index >= len(g.seen) || g.seen[index] { // or the content was replaced by another one just now
 		return false
 	}
 	g.sketch.Add(chunk)
