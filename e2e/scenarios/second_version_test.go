@@ -116,7 +116,7 @@ func TestBaseOfAnImport(t *testing.T) {
 	l := throttled{lab.NewHubs(t, 1, false)}
 	data, _ := lab.Data(192<<20, 160)
 	first := l.Import(data, "central", "dcn0")
-	l.ctl("site", "limit", "dcn0", "--rate", "2MiB/s")
+	l.ctl("site", "limit", "dcn0", "--rate", "64KiB/s") // a frame takes a minute
 	id := l.Create("another name")
 	whole := slices.Concat(data, bytes.Repeat([]byte("new!"), 1<<18))
 	op, err := l.Client.Upload(t.Context(), &hubv1.UploadHeader{
@@ -125,17 +125,17 @@ func TestBaseOfAnImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := l.WaitReplica(id, "dcn0", "has a base", func(r *hubv1.Replica) bool { return r.Base != nil }).Progress.GetBytesReceived()
+	l.WaitReplica(id, "dcn0", "has a base", func(r *hubv1.Replica) bool { return r.Base != nil })
 	l.ctl("site", "limit", "dcn0", "--rate", "16MiB/s")
 	l.Succeeds(op)
 	got, err := os.ReadFile(filepath.Join(l.Store("dcn0"), id, "data"))
 	if err != nil || !bytes.Equal(got, whole) {
 		t.Errorf("the copy differs: %d bytes, %v", len(got), err)
 	}
-	const under = 48 << 20 // way: eight chunks and some time
+	const under = 72 << 20 // way: eight chunks, and those that were asked for before the agent had heard of the base
 	r := l.Replica(id, "dcn0")
-	t.Logf("%d KiB received before, %d KiB in all, %d KiB saved, base %v", before>>10, r.Progress.BytesReceived>>10, r.Progress.BytesSaved>>10, r.Base)
-	if r.Base.GetImageId() != first || r.Base.GetReason() != hubv1.BaseReason_BASE_REASON_CONTENT || r.Progress.BytesReceived > before+under {
-		t.Errorf("%d bytes were received before and %d after the base was known: %v", before, r.Progress.BytesReceived-before, r.Base)
+	t.Logf("%d KiB received, %d KiB saved, base %v", r.Progress.BytesReceived>>10, r.Progress.BytesSaved>>10, r.Base)
+	if r.Base.GetImageId() != first || r.Base.GetReason() != hubv1.BaseReason_BASE_REASON_CONTENT || r.Progress.BytesReceived > under {
+		t.Errorf("%d bytes were received: %v", r.Progress.BytesReceived, r.Base)
 	}
 }
