@@ -44,7 +44,7 @@ func TestLimits(t *testing.T) {
 	const mib = 1 << 20
 	small, _ := lab.Data(8*mib, 8)
 	other := l.Import(small, "dcn0")
-	data, _ := lab.Data(160*mib, 160)
+	data, _ := lab.Data(240*mib, 240)
 	id := l.Import(data, "central")
 	before := l.moved()
 
@@ -75,17 +75,37 @@ func TestLimits(t *testing.T) {
 		t.Errorf("site show: %s", out)
 	}
 
-	l.ctl("site", "pause", "dcn0")
-	l.WaitReplica(id, "dcn0", "waits for its site", func(r *hubv1.Replica) bool {
+	// What all sites together may move, beside the limit of the site.
+	l.ctl("limit", "set", "--rate", "2MiB/s")
+	<-time.After(time.Second)
+	within("limit of all sites", l.speed(3*time.Second), 2*mib)
+	l.ctl("limit", "set", "--rate", "20MiB/s")
+	<-time.After(2 * time.Second) // frames that have begun are through
+	l.ctl("limit", "set", "--rate", "0")
+	stopped := func(r *hubv1.Replica) bool {
 		return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_PENDING && r.Reason == "SITE_PAUSED"
-	})
+	}
+	l.WaitReplica(id, "dcn0", "waits while all sites are stopped", stopped)
+	if got := l.speed(2 * time.Second); got != 0 {
+		t.Errorf("stopped: %.0f bytes per second move", got)
+	}
+	if out := l.ctl("limit", "show"); !strings.Contains(out, "limit set") {
+		t.Errorf("limit show: %s", out)
+	}
+	l.ctl("limit", "set", "--reset")
+	l.WaitReplica(id, "dcn0", "goes on", func(r *hubv1.Replica) bool { return r.Phase == hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING })
+	<-time.After(time.Second)
+	within("limit of the site again", l.speed(3*time.Second), 8*mib)
+
+	l.ctl("site", "pause", "dcn0")
+	l.WaitReplica(id, "dcn0", "waits for its site", stopped)
 	if got := l.speed(2 * time.Second); got != 0 {
 		t.Errorf("paused: %.0f bytes per second move", got)
 	}
 	l.ctl("replica", "verify", other, "dcn0")
 	l.ctl("replica", "delete", other, "dcn0", "--wait")
 	held := l.moved() - before
-	if held < 8*mib || held > 150*mib {
+	if held < 8*mib || held > 230*mib {
 		t.Fatalf("paused after %.0f MiB: too early or too late", held/mib)
 	}
 
@@ -93,7 +113,7 @@ func TestLimits(t *testing.T) {
 	l.ctl("site", "resume", "dcn0")
 	l.Succeeds(op)
 	sent := l.moved() - before
-	want := float64(160*mib + 40*16)
+	want := float64(240*mib + 60*16)
 	t.Logf("sent again: %.0f bytes", sent-want)
 	if sent != want {
 		t.Errorf("%.0f bytes moved, want %.0f: %.0f sent again", sent, want, sent-want)

@@ -50,6 +50,7 @@ type Client struct {
 	Sites      hubv1.SiteServiceClient
 	Stores     hubv1.StoreServiceClient
 	Operations hubv1.OperationServiceClient
+	Limits     hubv1.LimitServiceClient
 
 	conn     *grpc.ClientConn
 	patience time.Duration
@@ -91,6 +92,7 @@ func New(target string, o Options) (*Client, error) {
 		Sites:      hubv1.NewSiteServiceClient(cc),
 		Stores:     hubv1.NewStoreServiceClient(cc),
 		Operations: hubv1.NewOperationServiceClient(cc),
+		Limits:     hubv1.NewLimitServiceClient(cc),
 		conn:       conn,
 		patience:   o.Patience,
 		retry:      o.Retry,

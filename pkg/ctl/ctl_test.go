@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
@@ -126,11 +127,16 @@ func fill(h *clienttest.Hub) {
 		SizeBytes: 1536, Stores: []string{"central", "dcn0", "dcn1", "dcn2", "dcn3"}, Deactivated: true,
 		Visibility: hubv1.Visibility_VISIBILITY_PUBLIC, VirtualSizeBytes: 4 << 20, MinRamMb: 512,
 	}
+	h.Limits = &hubv1.HubLimits{
+		BytesPerSecond: proto.Int64(100 << 20), LimitBytesPerSecond: proto.Int64(20 << 20), Windows: []string{"Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s"},
+		LimitChangeTime: clienttest.Ago(-2 * time.Hour), Stored: true,
+	}
 	h.Replicas[debian+"/central"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "central", SiteId: "central", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_ACTIVE,
 		PhaseTime: clienttest.Ago(25 * time.Hour), CreateTime: clienttest.Ago(26 * time.Hour), VerifyTime: clienttest.Ago(25 * time.Hour),
 		Location: "rbd://f-central/images/" + debian + "/snap",
 		Progress: &hubv1.Progress{BytesDone: 4 << 30, BytesTotal: 4 << 30, BytesReceived: 1 << 30, ChunksRepaired: 2, BytesResumed: 300 << 20},
+		Base:     &hubv1.Base{ImageId: second, Reason: hubv1.BaseReason_BASE_REASON_CONTENT, Percent: proto.Int32(87)},
 	}
 	h.Replicas[debian+"/dcn0"] = &hubv1.Replica{
 		ImageId: debian, StoreId: "dcn0", SiteId: "dcn0", Phase: hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING,

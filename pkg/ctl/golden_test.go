@@ -40,6 +40,8 @@ func TestGolden(t *testing.T) {
 		"site_show.txt":           "site show dcn1",
 		"site_show_connected.txt": "site show dcn0",
 		"store_list.txt":          "store list",
+		"limit_show.txt":          "limit show",
+		"help_limit.txt":          "limit set --help",
 		"store_list.yaml":         "store list -o yaml",
 		"store_show.txt":          "store show central",
 	} {

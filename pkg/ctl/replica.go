@@ -59,6 +59,9 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 			l.add("resumed", size(p.GetBytesResumed()))
 			l.add("chunks repaired", fmt.Sprint(p.GetChunksRepaired()))
 		}
+		if b := r.GetBase(); b != nil {
+			l.add("made of", madeOf(b))
+		}
 		l.add("location", r.GetLocation())
 		l.add("proven", c.when(r.GetVerifyTime()))
 		if r.GetVerifying() {
@@ -74,6 +77,22 @@ func (c *cli) showReplica(r *hubv1.Replica) error {
 			l.add("waiting since", c.when(r.GetWaitingSince()))
 		}
 	})
+}
+
+// madeOf names the base of a copy and says why it was chosen.
+func madeOf(b *hubv1.Base) string {
+	why := map[hubv1.BaseReason]string{
+		hubv1.BaseReason_BASE_REASON_EXPLICIT: "named by " + image.PropertyBase,
+		hubv1.BaseReason_BASE_REASON_LINEAGE:  "by its name or system",
+		hubv1.BaseReason_BASE_REASON_CONTENT:  "by its data",
+	}[b.GetReason()]
+	if b.Percent != nil {
+		why = strings.TrimPrefix(fmt.Sprintf("%s, %d%% alike", why, b.GetPercent()), ", ")
+	}
+	if why == "" {
+		return b.GetImageId()
+	}
+	return b.GetImageId() + " (" + why + ")"
 }
 
 // showReplicaOf writes the copy that an operation was about.

@@ -62,7 +62,7 @@ Results go to standard output, everything else to standard error. Scripts use -o
 	cmd.SetHelpCommandGroupID(groupOther)
 	cmd.SetCompletionCommandGroupID(groupOther)
 	cmd.AddCommand(
-		c.image(), c.replica(), c.operation(), c.site(), c.store(),
+		c.image(), c.replica(), c.operation(), c.site(), c.store(), c.limit(),
 		c.version(), exitCodes(),
 	)
 	return cmd

@@ -40,7 +40,7 @@ func (f *fill) get(ctx context.Context, content image.ID, index int, want manife
 	if !f.m.compact() {
 		return f.m.cfg.Frames.Get(ctx, content, index, want, dst)
 	}
-	base := f.base.Load()
+	base := f.basis(ctx)
 	if base == nil {
 		return f.m.cfg.Frames.GetCompact(ctx, content, index, want, dst, nil)
 	}
@@ -60,10 +60,34 @@ type base struct {
 	snap    rbd.Snapshot
 }
 
-// openBase opens the copy that the hub has named. Without it everything takes longer and nothing fails.
-func (f *fill) openBase(ctx context.Context) {
-	b := f.j.want.base
-	if b.image == "" || f.m.cfg.Compact == CompactNever {
+// maxBases is how many bases a fill opens, one after the other.
+const maxBases = 3
+
+// basis returns the base to use now; nil when there is none. The hub may name another one when it knows the whole content.
+func (f *fill) basis(ctx context.Context) *base {
+	f.baseMu.Lock()
+	defer f.baseMu.Unlock()
+	if b := f.m.wantedBase(f.j); b != f.named && len(f.opened) < maxBases {
+		f.named = b
+		f.openBase(ctx, b)
+	}
+	return f.base.Load()
+}
+
+// wantedBase returns the base that the hub names now.
+func (m *Manager) wantedBase(j job) base {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j.replica.seq != j.seq {
+		return j.want.base
+	}
+	return j.replica.want.base
+}
+
+// openBase opens the copy that the hub has named. Without it everything takes longer and nothing fails. baseMu held.
+func (f *fill) openBase(ctx context.Context, b base) {
+	f.base.Store(nil)
+	if b.image == "" {
 		return
 	}
 	log := f.log.With("base", string(b.image))
@@ -79,17 +103,16 @@ func (f *fill) openBase(ctx context.Context) {
 		return
 	}
 	b.snap = snap
-	f.opened = snap
+	f.opened = append(f.opened, snap)
 	f.base.Store(&b)
 	log.Info("base in use")
 }
 
-func closeBase(snap rbd.Snapshot, log hclog.Logger) {
-	if snap == nil {
-		return
-	}
-	if err := snap.Close(); err != nil {
-		log.Warn("base not closed", "error", err)
+func closeBases(snaps []rbd.Snapshot, log hclog.Logger) {
+	for _, s := range snaps {
+		if err := s.Close(); err != nil {
+			log.Warn("base not closed", "error", err)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
 	"github.com/atoll-dcn/atoll/pkg/delta"
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -76,6 +78,36 @@ func TestSecondVersion(t *testing.T) {
 	holds(t, s.raw(st0), img2, next)
 	if p := r.Progress; p.BytesReceived > 1000 || p.BytesSaved < next.man.DataBytes()-1000 {
 		t.Errorf("received %d and saved %d of %d", p.BytesReceived, p.BytesSaved, next.man.DataBytes())
+	}
+}
+
+// The hub may find a base, or a better one, only when the whole content has come; what has not been fetched is made of it then.
+func TestLateBase(t *testing.T) {
+	for name, first := range map[string]*agentv1.Base{
+		"none before":         nil,
+		"a useless one":       {ImageId: string(image.NewID()), ContentId: string(conA)},
+		"one with a bad name": {ImageId: "../x", ContentId: string(conA)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, next, d, deltas := updated(t)
+			growing := proto.CloneOf(d)
+			growing.Base, growing.Content = first, &agentv1.Content{ContentId: string(conB)}
+			s.hub.change(func() { next.shown, next.complete = 1, false })
+			s.delta(growing)
+			s.until("the first chunk is here", func() bool {
+				return s.view[string(img2)+"@"+st0].GetProgress().GetBytesReceived() >= manifest.ChunkSize
+			})
+			if n := deltas.asked.Load(); n != 0 {
+				t.Fatalf("%d frames of a base that was not named", n)
+			}
+			s.delta(d)
+			s.hub.change(func() { next.shown, next.complete = len(next.man.Chunks), true })
+			r := s.awaitOf(img2, st0, isPresent, 1)
+			holds(t, s.raw(st0), img2, next)
+			if deltas.asked.Load() == 0 || r.Progress.BytesReceived > manifest.ChunkSize+1000 {
+				t.Errorf("%d frames of the base, %d bytes received", deltas.asked.Load(), r.Progress.BytesReceived)
+			}
+		})
 	}
 }
 

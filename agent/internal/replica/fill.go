@@ -35,7 +35,9 @@ type fill struct {
 	before bits             // chunks that the pool held when the attempt began
 	stream *stream
 	base   atomic.Pointer[base] // nil: none, or none any more
-	opened rbd.Snapshot         // of the base; nil when there was none
+	baseMu sync.Mutex           // guards named and opened
+	named  base                 // by the hub, when base was opened last
+	opened []rbd.Snapshot       // of bases
 	// accepted is closed when the manifest is complete and its data fits into the store.
 	accepted chan struct{}
 	man      *manifest.Manifest // set when accepted
@@ -88,7 +90,6 @@ func (f *fill) run(ctx context.Context) error {
 	if err := f.open(ctx); err != nil {
 		return err
 	}
-	f.openBase(ctx)
 	if err := f.write(ctx); err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (f *fill) close() {
 		_ = f.img.Close()
 		f.img = nil
 	}
-	closeBase(f.opened, f.log)
+	closeBases(f.opened, f.log)
 	f.opened = nil
 	if f.jour != nil {
 		_ = f.jour.Close()

@@ -34,6 +34,7 @@ func TestEnumsAgree(t *testing.T) {
 		{hubv1.OperationState(0), storev1.OperationState(0)},
 		{hubv1.Visibility(0), storev1.Visibility(0)},
 		{hubv1.MemberStatus(0), storev1.MemberStatus(0)},
+		{hubv1.BaseReason(0), storev1.BaseReason(0)},
 	} {
 		public, stored := pair[0].Descriptor(), pair[1].Descriptor()
 		for i := range stored.Values().Len() {

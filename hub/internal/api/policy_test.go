@@ -17,6 +17,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -155,6 +156,14 @@ func TestRules(t *testing.T) {
 			_, err := w.sites.ListSites(ctx, &hubv1.ListSitesRequest{})
 			return err
 		}, want{"admin": none, "alice": denied, "nova": denied, "": fault.Unauthenticated}},
+		{"limits", private, func(ctx context.Context, _ string) error {
+			_, err := w.limits.GetHubLimits(ctx, &hubv1.GetHubLimitsRequest{})
+			return err
+		}, want{"admin": none, "alice": denied, "nova": denied, "": fault.Unauthenticated}},
+		{"set limits", private, func(ctx context.Context, _ string) error {
+			_, err := w.limits.UpdateHubLimits(ctx, &hubv1.UpdateHubLimitsRequest{UseFlags: true})
+			return err
+		}, want{"admin": none, "alice": denied, "nova": denied, "": fault.Unauthenticated}},
 		{"join token", private, func(ctx context.Context, _ string) error {
 			_, err := w.sites.CreateJoinToken(ctx, &hubv1.CreateJoinTokenRequest{SiteId: "dcn0"})
 			return err
@@ -263,6 +272,28 @@ func TestLocationsAreForServices(t *testing.T) {
 		o, err := w.operations.GetOperation(w.as(token), &hubv1.GetOperationRequest{Id: op})
 		if err != nil || (o.GetOperation().GetStores()[0].GetReplica().GetLocation() != "") != (want != "") {
 			t.Errorf("%s sees operation %v, %v", token, o, err)
+		}
+	}
+}
+
+// The base of a copy is named to those who may see its image.
+func TestBasesOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", time.Time{})
+	base := w.add(storev1.Visibility_VISIBILITY_PRIVATE, nil)
+	id := w.add(storev1.Visibility_VISIBILITY_PUBLIC, nil)
+	r, _ := w.records.Replica(id, "dcn0")
+	r = proto.CloneOf(r)
+	r.BaseImageId, r.BaseReason, r.BasePercent = string(base), storev1.BaseReason_BASE_REASON_CONTENT, proto.Int32(70)
+	w.records.Put(catalog.ReplicaKey(id, "dcn0"), r)
+	for token, sees := range map[string]bool{"admin": true, "alice": true, "bob": false} {
+		r, err := w.replicas.GetReplica(w.as(token), &hubv1.GetReplicaRequest{ImageId: string(id), StoreId: "dcn0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := r.GetReplica().GetBase()
+		if (b != nil) != sees || sees && (b.GetReason() != hubv1.BaseReason_BASE_REASON_CONTENT || b.GetPercent() != 70) {
+			t.Errorf("%s sees base %v", token, b)
 		}
 	}
 }

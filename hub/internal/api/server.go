@@ -51,6 +51,8 @@ type Identity interface {
 type Bandwidth interface {
 	// Status returns what applies to a site now.
 	Status(site image.SiteID) bandwidth.Status
+	// HubStatus returns what applies to all sites together now.
+	HubStatus() bandwidth.Status
 }
 
 // Config is what the API needs.
@@ -65,6 +67,8 @@ type Config struct {
 	Chunks    Chunks
 	Identity  Identity
 	Bandwidth Bandwidth
+	// HubLimits are the limits of all sites together as long as none are stored.
+	HubLimits *storev1.HubLimits
 	// EndSession closes the session of a site.
 	EndSession func(image.SiteID, error)
 	Now        func() time.Time
@@ -78,6 +82,7 @@ func Register(s grpc.ServiceRegistrar, c Config) {
 	hubv1.RegisterSiteServiceServer(s, &sites{view: v})
 	hubv1.RegisterStoreServiceServer(s, &stores{view: v})
 	hubv1.RegisterOperationServiceServer(s, &operations{view: v})
+	hubv1.RegisterLimitServiceServer(s, &limits{view: v})
 }
 
 // view turns records and live state into messages.

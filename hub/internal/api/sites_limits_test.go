@@ -20,6 +20,8 @@ type fixedBandwidth bandwidth.Status
 
 func (b fixedBandwidth) Status(image.SiteID) bandwidth.Status { return bandwidth.Status(b) }
 
+func (b fixedBandwidth) HubStatus() bandwidth.Status { return bandwidth.Status(b) }
+
 func TestSetSiteLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "", time.Time{})

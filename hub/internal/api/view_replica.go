@@ -29,6 +29,9 @@ func (v *view) replicaMessage(c *auth.Caller, r *storev1.Replica) *hubv1.Replica
 	if img.GetStatus() != storev1.ImageStatus_IMAGE_STATUS_ACTIVE || r.Location != "" && !v.seesLocations(c, image.ID(r.ImageId)) {
 		m.Location = ""
 	}
+	if r.BaseImageId != "" && v.sees(c, v.Images.Image(image.ID(r.BaseImageId))) {
+		m.Base = &hubv1.Base{ImageId: r.BaseImageId, Reason: hubv1.BaseReason(r.BaseReason), Percent: r.BasePercent}
+	}
 	v.addWait(m, r)
 	v.addProgress(m, r, img)
 	return m

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/hub/internal/bandwidth"
@@ -74,6 +75,7 @@ type world struct {
 	replicas   hubv1.ReplicaServiceClient
 	operations hubv1.OperationServiceClient
 	sites      hubv1.SiteServiceClient
+	limits     hubv1.LimitServiceClient
 	stores     hubv1.StoreServiceClient
 }
 
@@ -105,7 +107,8 @@ func newWorld(t *testing.T, protections string, expires time.Time) *world {
 	})
 	Register(s, Config{
 		Catalog: w.catalog, Images: w.index, Policy: w.policy, Directory: w.directory,
-		Importer: fakeImporter{w}, Chunks: noChunks{}, Identity: noIdentity{}, Bandwidth: w.limiter, EndSession: func(image.SiteID, error) {}, Now: time.Now,
+		Importer: fakeImporter{w}, Chunks: noChunks{}, Identity: noIdentity{}, Bandwidth: w.limiter,
+		HubLimits: &storev1.HubLimits{BytesPerSecond: proto.Int64(7 << 20)}, EndSession: func(image.SiteID, error) {}, Now: time.Now,
 	})
 	w.serve(s)
 	for _, store := range []string{"central", "dcn0", "dcn1"} {
@@ -132,7 +135,7 @@ func (w *world) serve(s *rpc.Server) {
 			w.t.Error(err)
 		}
 	})
-	w.conn = conn
+	w.conn, w.limits = conn, hubv1.NewLimitServiceClient(conn)
 	w.images, w.replicas = hubv1.NewImageServiceClient(conn), hubv1.NewReplicaServiceClient(conn)
 	w.operations, w.sites, w.stores = hubv1.NewOperationServiceClient(conn), hubv1.NewSiteServiceClient(conn), hubv1.NewStoreServiceClient(conn)
 }

@@ -161,8 +161,8 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	needs := reconcile.NewNeeds(h.records, h.area, sessions.SetOffers, h.log.Named("needs"))
 	needs.Collect = min(needs.Collect, max(h.Retention, time.Second))
 	plans := reconcile.Config{
-		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central, Settings: h.Settings,
-		Metrics: reconcile.NewMetrics(h.registry, time.Now), Log: h.log.Named("reconcile"), Now: time.Now,
+		Records: h.records, Sites: sites{directory, h.records, min(comeBack, h.Settings.OfflineTimeout), limiter}, Needs: needs, Central: h.central,
+		Sketches: h.area, Settings: h.Settings, Metrics: reconcile.NewMetrics(h.registry, time.Now), Log: h.log.Named("reconcile"), Now: time.Now,
 	}
 	loop = reconcile.NewLoop(plans)
 	scrubs := reconcile.NewScrubs(plans)
@@ -180,7 +180,7 @@ func (h *hub) run(ctx context.Context, cat *catalog.Catalog, lost <-chan struct{
 	user := rpc.NewServer(h.access.serverOptions(h.log.Named("api")))
 	api.Register(user, api.Config{
 		Catalog: cat, Images: index, Policy: h.access.policy, Directory: directory, Importer: imports, Chunks: h.area, Identity: authority,
-		Bandwidth: limiter, EndSession: sessions.End, Now: time.Now,
+		Bandwidth: limiter, HubLimits: h.Bandwidth.limits, EndSession: sessions.End, Now: time.Now,
 	})
 	link := rpc.NewServer(rpc.ServerOptions{
 		Log: h.log.Named("link"), TLS: h.ca.ServerConfig(time.Now, "h2"), HandshakeFailed: authority.HandshakeFailed,

@@ -21,23 +21,29 @@ import (
 type BandwidthConfig struct {
 	Limit    string
 	Windows  []string
-	schedule schedule.Schedule // made of both by check
+	schedule schedule.Schedule  // made of both by check
+	limits   *storev1.HubLimits // the same as a record
 }
 
 func (c *Config) bandwidth(f *pflag.FlagSet) {
 	f.StringVar(&c.Bandwidth.Limit, "bandwidth-limit", "unlimited",
-		"most bytes per second of image data to and from all sites together, such as 100MiB/s or 1Gbit/s; 0 stops it")
+		"most bytes per second of image data to and from all sites together, such as 100MiB/s or 1Gbit/s; 0 stops it; until atollctl limit set says something else")
 	f.StringArrayVar(&c.Bandwidth.Windows, "bandwidth-window", nil,
 		`time window with a limit of its own, such as "Mon-Fri 08:00-18:00 Europe/Berlin=20MiB/s"; may be repeated, the first that fits decides`)
 }
 
 // check returns the first thing that is wrong.
 func (c *BandwidthConfig) check() error {
-	rate, err := schedule.ParseRate("bandwidth-limit", c.Limit, bandwidth.LeastHub)
+	rate, err := schedule.ParseRate("bandwidth-limit", c.Limit, catalog.LeastHubRate)
 	if err != nil {
 		return err
 	}
-	c.schedule, err = schedule.New("bandwidth-window", rate, c.Windows, bandwidth.LeastHub)
+	c.limits = &storev1.HubLimits{Windows: c.Windows}
+	if rate != schedule.Unlimited {
+		n := int64(rate)
+		c.limits.BytesPerSecond = &n
+	}
+	c.schedule, err = schedule.New("bandwidth-window", rate, c.Windows, catalog.LeastHubRate)
 	return err
 }
 

@@ -76,6 +76,13 @@ func (w *world) set(id image.SiteID, change func(*storev1.Site)) {
 	synctest.Wait()
 }
 
+// limitAll changes the limit of all sites together; nil for what the hub was started with.
+func (w *world) limitAll(l *storev1.HubLimits) {
+	w.t.Helper()
+	w.records.Put(catalog.HubKey(), &storev1.Hub{Limits: l})
+	synctest.Wait()
+}
+
 func (w *world) limit(id image.SiteID, rate int64, windows ...string) {
 	w.t.Helper()
 	w.set(id, func(s *storev1.Site) { s.Limits = &storev1.SiteLimits{BytesPerSecond: &rate, Windows: windows} })
@@ -242,6 +249,42 @@ func TestHubLimit(t *testing.T) {
 		w.want("another", w.speed("b", 10*time.Second), 14)
 		if s := w.l.Status("b"); s.Limit != 30*mib {
 			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// The limit of all sites changes under way, stops all, and goes back to what the hub was started with.
+func TestHubLimitChanges(t *testing.T) {
+	t.Parallel()
+	inWorld(t, schedule.Schedule{Rate: 30 * mib}, func(w *world) {
+		defer w.load("a", 8)()
+		<-time.After(time.Second)
+		w.want("flags", w.speed("a", 5*time.Second), 30)
+		w.limitAll(&storev1.HubLimits{BytesPerSecond: proto.Int64(4 * mib)})
+		<-time.After(time.Second)
+		w.want("lower", w.speed("a", 10*time.Second), 4)
+		w.limitAll(&storev1.HubLimits{BytesPerSecond: proto.Int64(4 * mib), Windows: []string{"daily 00:00-24:00=12MiB/s"}})
+		<-time.After(time.Second)
+		w.want("window", w.speed("a", 10*time.Second), 12)
+		if s := w.l.HubStatus(); s.Limit != 12*mib || s.Next.IsZero() != w.l.Status("a").Next.IsZero() {
+			t.Errorf("status %+v", s)
+		}
+		w.limitAll(&storev1.HubLimits{BytesPerSecond: proto.Int64(0)})
+		if since, why := w.l.Stopped("b"); !since.Equal(time.Now()) || why != "the bandwidth limit of the hub is 0" {
+			t.Errorf("stopped since %s: %q", since, why)
+		}
+		<-time.After(Grace)
+		if got := w.speed("a", time.Minute); got != 0 {
+			t.Errorf("%.2f MiB/s move", got)
+		}
+		for name, l := range map[string]*storev1.HubLimits{"reset": nil, "not understood": {BytesPerSecond: proto.Int64(5)}} {
+			w.limitAll(l)
+			if s := w.l.HubStatus(); s.Limit != 30*mib {
+				t.Errorf("%s: status %+v", name, s)
+			}
+			if since, _ := w.l.Stopped("a"); !since.IsZero() {
+				t.Errorf("%s: still stopped", name)
+			}
 		}
 	})
 }

@@ -8,9 +8,6 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/schedule"
 )
 
-// LeastHub is the lowest limit of all sites together but 0: at it a frame takes four seconds for each site that moves one.
-const LeastHub schedule.Rate = 1 << 20
-
 const (
 	mostPiece  = 256 << 10
 	leastPiece = 16 << 10

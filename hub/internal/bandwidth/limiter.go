@@ -23,13 +23,14 @@ const Grace = time.Second
 type Records interface {
 	Site(id image.SiteID) (*storev1.Site, int64)
 	Sites() []*storev1.Site
+	Hub() (*storev1.Hub, int64)
 	Subscribe() catalog.Subscription
 }
 
 // Config is what a Limiter needs.
 type Config struct {
 	Records Records
-	Hub     schedule.Schedule // for all sites together
+	Hub     schedule.Schedule // for all sites together, as long as the records say nothing
 	// Changed is told that a site has been stopped or may go on. It must not block.
 	Changed  func(image.SiteID)
 	Log      hclog.Logger
@@ -43,6 +44,8 @@ type Limiter struct {
 	moved *prometheus.CounterVec
 
 	mu      sync.Mutex
+	limits  *storev1.HubLimits // that schedule is made of; nil: it is Config.Hub
+	all     schedule.Schedule  // for all sites together
 	hub     bucket
 	hubRate schedule.Rate // in force; 0: all sites are stopped
 	sites   map[image.SiteID]*site
@@ -70,7 +73,7 @@ type site struct {
 func New(c Config) *Limiter {
 	l := &Limiter{
 		Config: c, moved: newMetrics(c.Registry), sites: map[image.SiteID]*site{}, changed: make(chan struct{}), queue: make(chan struct{}, 1),
-		hub: bucket{rate: schedule.Unlimited}, hubRate: schedule.Unlimited,
+		all: c.Hub, hub: bucket{rate: schedule.Unlimited}, hubRate: schedule.Unlimited,
 	}
 	l.refresh()
 	return l
@@ -80,7 +83,7 @@ func New(c Config) *Limiter {
 type Status struct {
 	Limit schedule.Rate // the lower one of the site's and that of all
 	Next  time.Time     // when it changes; zero: it does not
-	Rate  int64         // at which frames moved lately, in bytes per second
+	Rate  int64         // at which frames moved lately, in bytes per second; not told of all sites together
 }
 
 // Status returns what applies to a site now.
@@ -89,6 +92,15 @@ func (l *Limiter) Status(id image.SiteID) Status {
 	defer l.mu.Unlock()
 	s := l.siteLocked(id)
 	return Status{Limit: schedule.Lower(s.own, l.hubRate), Next: s.next, Rate: s.meter.perSecond(l.Now())}
+}
+
+// HubStatus returns what applies to all sites together now, by the records as they are.
+func (l *Limiter) HubStatus() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applyHubLocked()
+	rate, next := l.all.At(l.Now())
+	return Status{Limit: rate, Next: next}
 }
 
 // Stopped returns since when and why no frame may move to or from a site; zero when it may.
@@ -113,7 +125,8 @@ func (l *Limiter) siteLocked(id image.SiteID) *site {
 func (l *Limiter) refresh() (next time.Time) {
 	l.mu.Lock()
 	now := l.Now()
-	rate, next := l.Hub.At(now)
+	l.applyHubLocked()
+	rate, next := l.all.At(now)
 	if rate != l.hubRate {
 		l.Log.Info("bandwidth limit of the hub in force", "rate", rate.String())
 		l.hubRate = rate
@@ -150,6 +163,24 @@ func (l *Limiter) refresh() (next time.Time) {
 	return next
 }
 
+// applyHubLocked brings the schedule of all sites in line with the record.
+func (l *Limiter) applyHubLocked() {
+	r, _ := l.Records.Hub()
+	if proto.Equal(r.GetLimits(), l.limits) {
+		return
+	}
+	l.limits, l.all = r.GetLimits(), l.Hub
+	if l.limits == nil {
+		return
+	}
+	s, err := catalog.HubSchedule(l.limits)
+	if err != nil { // a hub of another version may have written it
+		l.Log.Error("bandwidth limit of the hub not understood", "error", err)
+		return
+	}
+	l.all = s
+}
+
 // applyLocked brings a site in line with its record and the time.
 func (l *Limiter) applyLocked(s *site, now time.Time) {
 	r, _ := l.Records.Site(s.id)
@@ -165,7 +196,7 @@ func (l *Limiter) applyLocked(s *site, now time.Time) {
 			s.bucket.set(rate, now)
 		}
 	}
-	_, hubNext := l.Hub.At(now)
+	_, hubNext := l.all.At(now)
 	if s.next = next; next.IsZero() || !hubNext.IsZero() && hubNext.Before(next) {
 		s.next = hubNext
 	}

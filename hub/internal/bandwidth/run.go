@@ -22,7 +22,7 @@ func (l *Limiter) Run(ctx context.Context) error {
 	}
 }
 
-// idle waits for next, for changes of sites, or lookEvery. It returns false when ctx has ended.
+// idle waits for next, for changes of limits, or lookEvery. It returns false when ctx has ended.
 func (l *Limiter) idle(ctx context.Context, sub catalog.Subscription, next time.Time) bool {
 	d := lookEvery
 	if !next.IsZero() {
@@ -39,7 +39,7 @@ func (l *Limiter) idle(ctx context.Context, sub catalog.Subscription, next time.
 		case <-sub.C():
 			keys, reset := sub.Take()
 			for _, k := range keys {
-				reset = reset || k.Kind == catalog.KindSite
+				reset = reset || k.Kind == catalog.KindSite || k.Kind == catalog.KindHub
 			}
 			if reset {
 				return true

@@ -78,6 +78,9 @@ func SiteKey(id image.SiteID) Key { return Key{Kind: KindSite, ID: string(id)} }
 // StoreKey returns the key of a store.
 func StoreKey(id image.StoreID) Key { return Key{Kind: KindStore, ID: string(id)} }
 
+// HubKey returns the key of what holds for all hubs together.
+func HubKey() Key { return Key{Kind: KindHub, ID: "hub"} }
+
 // visibleImage returns an image that users can see, or NotFound.
 func (c *Catalog) visibleImage(id image.ID) (*storev1.Image, int64, error) {
 	img, rev := c.records.Image(id)

@@ -19,6 +19,7 @@ const (
 	KindOperation
 	KindSite
 	KindStore
+	KindHub // one record at most
 )
 
 // Key names one record. Only the parts its kind needs are set: ID for images, operations, sites and stores; Image and
@@ -46,6 +47,8 @@ type Reader interface {
 	Operation(id image.ID) (*storev1.Operation, int64)
 	Site(id image.SiteID) (*storev1.Site, int64)
 	Store(id image.StoreID) (*storev1.Store, int64)
+	// Hub returns what holds for all hubs together.
+	Hub() (*storev1.Hub, int64)
 	Lists
 }
 

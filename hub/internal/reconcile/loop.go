@@ -30,6 +30,7 @@ type Config struct {
 	Sites    Sites
 	Needs    *Needs
 	Central  image.StoreID
+	Sketches Sketches // nil: bases are chosen by names and properties alone
 	Settings Settings
 	Metrics  *Metrics // nil: none
 	Log      hclog.Logger
@@ -210,7 +211,7 @@ func (l *Loop) world(a Aggregate) World {
 		Now: l.Now(), Central: l.Central, Settings: l.Settings,
 		Stores: map[image.StoreID]StoreView{}, Observed: map[image.StoreID]*agentv1.ObservedReplica{},
 	}
-	w.Base = func(s image.StoreID) *storev1.Image { return chooseBase(l.Records, a.Image, s) }
+	w.Base = (&chooser{records: l.Records, sketches: l.Sketches, img: a.Image}).choose
 	look := func(name string) {
 		id := image.StoreID(name)
 		if _, done := w.Stores[id]; done {
@@ -295,6 +296,10 @@ func (l *Loop) report(before, after Aggregate) {
 	for _, r := range after.Replicas {
 		o := old[r.StoreId]
 		l.Metrics.changed(o, r)
+		if r.BaseImageId != o.GetBaseImageId() {
+			l.Log.Info("base chosen", "image", r.ImageId, "store", r.StoreId, "base", r.BaseImageId, "reason", r.BaseReason.String(),
+				"percent", r.GetBasePercent())
+		}
 		if o.GetPhase() == r.Phase && o.GetReason() == r.Reason && o.GetRemoval() == r.Removal {
 			continue
 		}

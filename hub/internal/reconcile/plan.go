@@ -31,8 +31,8 @@ type World struct {
 	Stores   map[image.StoreID]StoreView
 	Observed map[image.StoreID]*agentv1.ObservedReplica // what the sites report about this image
 	Settings Settings
-	// Base returns the image whose copy in a store is probably most like this one; nil when there is none. It may be nil.
-	Base func(image.StoreID) *storev1.Image
+	// Base chooses what a copy in a store is made of. When nil nothing is chosen.
+	Base func(image.StoreID) Base
 }
 
 // StoreView is the state of one registered store.
@@ -104,6 +104,7 @@ func (p *planner) run() {
 	p.dropStoreless()
 	p.createReplicas()
 	p.raiseReplicas()
+	p.chooseBases()
 	for _, s := range p.stores() {
 		p.planReplica(s)
 	}
@@ -211,24 +212,13 @@ func (p *planner) createReplicas() {
 				continue
 			}
 			part.Created = true
-			r := &storev1.Replica{
+			p.replicas[s] = &storev1.Replica{
 				ImageId: p.img.Id, StoreId: part.StoreId, SiteId: string(view.Site),
 				Phase: storev1.ReplicaPhase_REPLICA_PHASE_PENDING, PhaseTime: catalog.Stamp(p.w.Now), CreateTime: catalog.Stamp(p.w.Now),
 				Generation: catalog.NextGeneration(0, p.w.Now), ContentId: p.img.Content.GetId(), Priority: o.Priority,
 			}
-			if base := p.base(s); base != nil {
-				r.BaseImageId, r.BaseContentId = base.Id, base.Content.Id
-			}
-			p.replicas[s] = r
 		}
 	}
-}
-
-func (p *planner) base(s image.StoreID) *storev1.Image {
-	if p.w.Base == nil {
-		return nil
-	}
-	return p.w.Base(s)
 }
 
 // fills reports whether the operation wants replicas to exist.

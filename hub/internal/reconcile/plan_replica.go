@@ -23,7 +23,7 @@ func (p *planner) planReplica(s image.StoreID) {
 	}
 	// An import that restarted has a new content; the site keeps the chunks that are the same.
 	if id := p.img.Content.GetId(); id != "" && r.ContentId != id {
-		r.ContentId = id
+		r.ContentId, r.BaseSettled = id, false
 		r.Repair = repairNone
 		p.restart(r)
 	}

@@ -37,6 +37,7 @@ func (a *Area) collect() {
 	var old []*file
 	for id, c := range a.contents {
 		a.checkWanted(c)
+		c.collectSketch(now)
 		unused := now.Sub(c.touched)
 		switch {
 		case c.state == gone && !c.writing && unused >= goneStays:

@@ -34,6 +34,10 @@ func (w *Writer) Commit(ctx context.Context, length int64) (root manifest.Digest
 	if err := w.syncFailure(); err != nil {
 		return root, 0, err
 	}
+	var like likeness
+	if w.sketched == dataChunks(m.Chunks) { // else the content was adopted
+		like = likeness{sketch: &w.sketch, stored: !c.transient && a.writeSketch(c, &w.sketch), used: a.o.Now()}
+	}
 	if c.transient {
 		root = m.Root(frame.Sum)
 	} else if root, err = w.writeManifest(m); err != nil {
@@ -50,7 +54,7 @@ func (w *Writer) Commit(ctx context.Context, length int64) (root manifest.Digest
 		a.forgetFiles(c)
 		return root, 0, c.cause
 	}
-	c.state = complete
+	c.state, c.like = complete, like
 	c.end = &manifest.End{Length: m.Length, Root: root}
 	c.changed()
 	c.demand.wake()

@@ -44,6 +44,7 @@ type content struct {
 	grown   chan struct{}     // closed and replaced when digests, end or state change
 	touched time.Time         // last use of the manifest; when it went, for a content that is gone
 	loading sync.Mutex        // held while the manifest is read
+	like    likeness
 
 	frames   map[int]*file
 	arriving map[int]chan struct{} // frames being PUT; closed when done

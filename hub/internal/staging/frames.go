@@ -204,6 +204,9 @@ func (a *Area) ReadChunk(ctx context.Context, id image.ID, index int, buf []byte
 		}
 		chunk, err := readChunk(opened, digest, buf)
 		done(err == nil)
+		if err == nil {
+			a.passes(id, index, chunk)
+		}
 		if err == nil || verify || !fault.Is(err, fault.Corrupt) {
 			return chunk, err
 		}

@@ -18,7 +18,7 @@ func (a *Area) PutFrame(ctx context.Context, id image.ID, index int, b []byte) e
 	if c == nil {
 		return err
 	}
-	if err = checkFrame(b, digest, length); err != nil {
+	if err = a.checkFrame(id, index, b, digest, length); err != nil {
 		a.m.corrupt.Inc()
 		a.o.Log.Warn("an agent sent a corrupt frame", "content", id, "chunk", index, "error", err)
 	}
@@ -90,8 +90,8 @@ func (a *Area) beginPut(ctx context.Context, id image.ID, index int) (*content, 
 	}
 }
 
-// checkFrame returns a Corrupt error unless b is the frame of a chunk with the digest and length.
-func checkFrame(b []byte, digest manifest.Digest, length int) error {
+// checkFrame returns a Corrupt error unless b is the frame of a chunk with the digest and length, and takes the chunk up.
+func (a *Area) checkFrame(id image.ID, index int, b []byte, digest manifest.Digest, length int) error {
 	h, err := frame.ParseHeader(b)
 	if err != nil {
 		return err
@@ -109,5 +109,9 @@ func checkFrame(b []byte, digest manifest.Digest, length int) error {
 	if err != nil {
 		return err
 	}
-	return frame.Verify(raw, digest)
+	if err := frame.Verify(raw, digest); err != nil {
+		return err
+	}
+	a.passes(id, index, raw)
+	return nil
 }

@@ -40,7 +40,8 @@ func (a *Area) recover() error {
 		if err := a.recoverFrames(c); err != nil {
 			return err
 		}
-		c.state, c.recovered = complete, true
+		_, err = os.Stat(c.sketchPath())
+		c.state, c.recovered, c.like.stored = complete, true, err == nil
 		a.contents[id] = c
 	}
 	a.o.Log.Info("staging area opened", "contents", len(a.contents), "used_bytes", a.used, "limit_bytes", a.o.Limit)

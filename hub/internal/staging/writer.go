@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/atoll-dcn/atoll/hub/internal/sketch"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
@@ -25,6 +26,9 @@ type Writer struct {
 	a     *Area
 	c     *content
 	short bool // the last chunk was shorter than ChunkSize
+
+	sketch   sketch.Sketch
+	sketched int // chunks with data that it is of
 
 	unsynced chan int
 	workers  sync.WaitGroup
@@ -118,7 +122,10 @@ func (w *Writer) store(ctx context.Context, index int, chunk []byte) error {
 		return err
 	}
 	digest := make(chan manifest.Digest, 1)
-	go func() { digest <- frame.Sum(chunk) }()
+	go func() {
+		w.sketch.Add(chunk)
+		digest <- frame.Sum(chunk)
+	}()
 	err = a.write(ctx, c, index, header.Append(nil), chunk)
 	sum := <-digest
 	if err == nil {
@@ -130,6 +137,7 @@ func (w *Writer) store(ctx context.Context, index int, chunk []byte) error {
 		a.mu.Unlock()
 		return err
 	}
+	w.sketched++
 	a.m.appended.Add(float64(len(chunk)))
 	if !c.transient {
 		w.unsynced <- index

@@ -33,6 +33,7 @@ type Hub struct {
 	Addr string // where it listens
 
 	Sites      map[string]*hubv1.Site
+	Limits     *hubv1.HubLimits // never nil
 	Stores     map[string]*hubv1.Store
 	Images     map[string]*hubv1.Image
 	Replicas   map[string]*hubv1.Replica // key image + "/" + store
@@ -72,7 +73,7 @@ func Start(tb testing.TB) *Hub {
 func StartTLS(tb testing.TB, conf *tls.Config) *Hub {
 	tb.Helper()
 	h := &Hub{
-		Sites: map[string]*hubv1.Site{}, Stores: map[string]*hubv1.Store{}, Images: map[string]*hubv1.Image{},
+		Limits: &hubv1.HubLimits{}, Sites: map[string]*hubv1.Site{}, Stores: map[string]*hubv1.Store{}, Images: map[string]*hubv1.Image{},
 		Replicas: map[string]*hubv1.Replica{}, Operations: map[string]*hubv1.Operation{}, Data: map[string][]byte{},
 		Members: map[string][]*hubv1.Member{}, Adopted: map[string]*hubv1.AdoptLocationRequest{},
 		Aborted: map[string]bool{}, Called: map[string]int{}, changed: make(chan struct{}), faults: map[string][]error{},
@@ -104,6 +105,7 @@ func StartTLS(tb testing.TB, conf *tls.Config) *Hub {
 	hubv1.RegisterOperationServiceServer(s, operations{h: h})
 	hubv1.RegisterSiteServiceServer(s, sites{h: h})
 	hubv1.RegisterStoreServiceServer(s, stores{h: h})
+	hubv1.RegisterLimitServiceServer(s, limits{h: h})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, h.cutter) }()

@@ -64,6 +64,8 @@ func read(r catalog.Records, k catalog.Key) (proto.Message, int64) {
 		return present(r.Site(image.SiteID(k.ID)))
 	case catalog.KindStore:
 		return present(r.Store(image.StoreID(k.ID)))
+	case catalog.KindHub:
+		return present(r.Hub())
 	}
 	panic(fmt.Sprintf("no kind %d", k.Kind))
 }
@@ -109,6 +111,7 @@ func samples() map[catalog.Key][2]proto.Message {
 		},
 		catalog.SiteKey("edge"):  {&storev1.Site{Id: "edge"}, &storev1.Site{Id: "edge", SessionEpoch: 7}},
 		catalog.StoreKey("dcn0"): {&storev1.Store{Id: "dcn0"}, &storev1.Store{Id: "dcn0", Pool: "images"}},
+		catalog.HubKey():         {&storev1.Hub{}, &storev1.Hub{Limits: &storev1.HubLimits{Windows: []string{"w"}}}},
 	}
 }
 

@@ -195,6 +195,11 @@ func (r *Records) Store(id image.StoreID) (*storev1.Store, int64) {
 	return one[*storev1.Store](r, catalog.StoreKey(id))
 }
 
+// Hub returns what holds for all hubs together.
+func (r *Records) Hub() (*storev1.Hub, int64) {
+	return one[*storev1.Hub](r, catalog.HubKey())
+}
+
 // Images returns all images, newest first.
 func (r *Records) Images() []*storev1.Image {
 	found, _ := many(r, catalog.KindImage, all[*storev1.Image], newestFirst[*storev1.Image])

@@ -15,6 +15,7 @@ import (
 //	PREFIX/v1/operations/ID
 //	PREFIX/v1/sites/ID
 //	PREFIX/v1/stores/ID
+//	PREFIX/v1/hubs/hub             what holds for all hubs together
 //	PREFIX/leader/LEASE            candidates of the election, the oldest leads
 //	PREFIX/agreed/NAME             what all hubs must agree on, such as the CA
 //	PREFIX/commits/HUB/LIFE/N      receipts: what the latest commit through slot N wrote
@@ -34,6 +35,7 @@ var folders = map[catalog.Kind]string{
 	catalog.KindOperation: "operations",
 	catalog.KindSite:      "sites",
 	catalog.KindStore:     "stores",
+	catalog.KindHub:       "hubs",
 }
 
 // encode returns the etcd key of a record.

@@ -35,6 +35,11 @@ func (s *Store) Store(id image.StoreID) (*storev1.Store, int64) {
 	return one[*storev1.Store](s.cache, catalog.StoreKey(id))
 }
 
+// Hub returns what holds for all hubs together and its revision, nil and 0 when nothing was set.
+func (s *Store) Hub() (*storev1.Hub, int64) {
+	return one[*storev1.Hub](s.cache, catalog.HubKey())
+}
+
 // Images returns all images, newest first; of the same age, ids ascend.
 func (s *Store) Images() []*storev1.Image {
 	images := kind[*storev1.Image](s.cache, catalog.KindImage)

@@ -33,6 +33,8 @@ func emptyMessage(k catalog.Kind) proto.Message {
 		return new(storev1.Site)
 	case catalog.KindStore:
 		return new(storev1.Store)
+	case catalog.KindHub:
+		return new(storev1.Hub)
 	}
 	return nil
 }

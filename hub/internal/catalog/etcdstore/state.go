@@ -19,6 +19,7 @@ type state struct {
 
 var kindOrders = map[catalog.Kind]order{
 	catalog.KindImage: byAgeBackwards, catalog.KindOperation: byAgeBackwards, catalog.KindSite: byID, catalog.KindStore: byID,
+	catalog.KindHub: byID,
 }
 
 // newState builds the state of many records at once: it sorts each list once instead of inserting one by one.

@@ -149,6 +149,67 @@ func (Priority) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{1}
 }
 
+// BaseReason is why a base was chosen.
+type BaseReason int32
+
+const (
+	// Chosen by an earlier version of the hub.
+	BaseReason_BASE_REASON_UNSPECIFIED BaseReason = 0
+	// Never set by the hub.
+	BaseReason_BASE_REASON_NONE BaseReason = 1
+	// The property atoll_base names it.
+	BaseReason_BASE_REASON_EXPLICIT BaseReason = 2
+	// It has the same name or is of the same system.
+	BaseReason_BASE_REASON_LINEAGE BaseReason = 3
+	// Of all images in the store its data is most like that of the image.
+	BaseReason_BASE_REASON_CONTENT BaseReason = 4
+)
+
+// Enum value maps for BaseReason.
+var (
+	BaseReason_name = map[int32]string{
+		0: "BASE_REASON_UNSPECIFIED",
+		1: "BASE_REASON_NONE",
+		2: "BASE_REASON_EXPLICIT",
+		3: "BASE_REASON_LINEAGE",
+		4: "BASE_REASON_CONTENT",
+	}
+	BaseReason_value = map[string]int32{
+		"BASE_REASON_UNSPECIFIED": 0,
+		"BASE_REASON_NONE":        1,
+		"BASE_REASON_EXPLICIT":    2,
+		"BASE_REASON_LINEAGE":     3,
+		"BASE_REASON_CONTENT":     4,
+	}
+)
+
+func (x BaseReason) Enum() *BaseReason {
+	p := new(BaseReason)
+	*p = x
+	return p
+}
+
+func (x BaseReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BaseReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_hub_v1_replica_proto_enumTypes[2].Descriptor()
+}
+
+func (BaseReason) Type() protoreflect.EnumType {
+	return &file_atoll_hub_v1_replica_proto_enumTypes[2]
+}
+
+func (x BaseReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BaseReason.Descriptor instead.
+func (BaseReason) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{2}
+}
+
 // Replica is the copy of one image in one store.
 type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -193,7 +254,10 @@ type Replica struct {
 	Priority Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.hub.v1.Priority" json:"priority,omitempty"`
 	// When the hub raised the priority by itself because somebody at the site asked for the image; absent when it did not, or the
 	// copy is complete.
-	AwaitedTime   *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
+	AwaitedTime *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
+	// The copy in the same store that this one is or was made of over a slow link; absent when there is none, and when the caller may
+	// not see its image.
+	Base          *Base `protobuf:"bytes,40,opt,name=base,proto3" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +432,77 @@ func (x *Replica) GetAwaitedTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Replica) GetBase() *Base {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+// Base is a copy from which most of another one in the same store can be made.
+type Base struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Image UUID.
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Why it was chosen.
+	Reason BaseReason `protobuf:"varint,2,opt,name=reason,proto3,enum=atoll.hub.v1.BaseReason" json:"reason,omitempty"`
+	// How much of the image's data it has, as estimated, in percent; absent when that is not known.
+	Percent       *int32 `protobuf:"varint,3,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Base) Reset() {
+	*x = Base{}
+	mi := &file_atoll_hub_v1_replica_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Base) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Base) ProtoMessage() {}
+
+func (x *Base) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_hub_v1_replica_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Base.ProtoReflect.Descriptor instead.
+func (*Base) Descriptor() ([]byte, []int) {
+	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Base) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *Base) GetReason() BaseReason {
+	if x != nil {
+		return x.Reason
+	}
+	return BaseReason_BASE_REASON_UNSPECIFIED
+}
+
+func (x *Base) GetPercent() int32 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
 // Progress is how far a transfer is. All figures are of the current attempt.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -395,7 +530,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_atoll_hub_v1_replica_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_replica_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +542,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_atoll_hub_v1_replica_proto_msgTypes[1]
+	mi := &file_atoll_hub_v1_replica_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +555,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{1}
+	return file_atoll_hub_v1_replica_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Progress) GetBytesDone() int64 {
@@ -483,7 +618,7 @@ var File_atoll_hub_v1_replica_proto protoreflect.FileDescriptor
 
 const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\n" +
-	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x06\n" +
+	"\x1aatoll/hub/v1/replica.proto\x12\fatoll.hub.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\a\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -508,7 +643,14 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\x0everify_message\x18\x11 \x01(\tR\rverifyMessage\x12%\n" +
 	"\x0echunks_damaged\x18\x12 \x01(\x03R\rchunksDamaged\x122\n" +
 	"\bpriority\x18\x1e \x01(\x0e2\x16.atoll.hub.v1.PriorityR\bpriority\x12=\n" +
-	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\"\xc2\x02\n" +
+	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\x12&\n" +
+	"\x04base\x18( \x01(\v2\x12.atoll.hub.v1.BaseR\x04base\"~\n" +
+	"\x04Base\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x120\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x18.atoll.hub.v1.BaseReasonR\x06reason\x12\x1d\n" +
+	"\apercent\x18\x03 \x01(\x05H\x00R\apercent\x88\x01\x01B\n" +
+	"\n" +
+	"\b_percent\"\xc2\x02\n" +
 	"\bProgress\x12\x1d\n" +
 	"\n" +
 	"bytes_done\x18\x01 \x01(\x03R\tbytesDone\x12\x1f\n" +
@@ -533,7 +675,14 @@ const file_atoll_hub_v1_replica_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x03B\xae\x01\n" +
+	"\rPRIORITY_HIGH\x10\x03*\x8b\x01\n" +
+	"\n" +
+	"BaseReason\x12\x1b\n" +
+	"\x17BASE_REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10BASE_REASON_NONE\x10\x01\x12\x18\n" +
+	"\x14BASE_REASON_EXPLICIT\x10\x02\x12\x17\n" +
+	"\x13BASE_REASON_LINEAGE\x10\x03\x12\x17\n" +
+	"\x13BASE_REASON_CONTENT\x10\x04B\xae\x01\n" +
 	"\x10com.atoll.hub.v1B\fReplicaProtoP\x01Z:github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1;hubv1\xa2\x02\x03AHX\xaa\x02\fAtoll.Hub.V1\xca\x02\fAtoll\\Hub\\V1\xe2\x02\x18Atoll\\Hub\\V1\\GPBMetadata\xea\x02\x0eAtoll::Hub::V1b\x06proto3"
 
 var (
@@ -548,32 +697,36 @@ func file_atoll_hub_v1_replica_proto_rawDescGZIP() []byte {
 	return file_atoll_hub_v1_replica_proto_rawDescData
 }
 
-var file_atoll_hub_v1_replica_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_atoll_hub_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_atoll_hub_v1_replica_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_atoll_hub_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_atoll_hub_v1_replica_proto_goTypes = []any{
 	(ReplicaPhase)(0),             // 0: atoll.hub.v1.ReplicaPhase
 	(Priority)(0),                 // 1: atoll.hub.v1.Priority
-	(*Replica)(nil),               // 2: atoll.hub.v1.Replica
-	(*Progress)(nil),              // 3: atoll.hub.v1.Progress
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
+	(BaseReason)(0),               // 2: atoll.hub.v1.BaseReason
+	(*Replica)(nil),               // 3: atoll.hub.v1.Replica
+	(*Base)(nil),                  // 4: atoll.hub.v1.Base
+	(*Progress)(nil),              // 5: atoll.hub.v1.Progress
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
 }
 var file_atoll_hub_v1_replica_proto_depIdxs = []int32{
 	0,  // 0: atoll.hub.v1.Replica.phase:type_name -> atoll.hub.v1.ReplicaPhase
-	4,  // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	4,  // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	4,  // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	3,  // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
-	4,  // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
-	4,  // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
+	6,  // 1: atoll.hub.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: atoll.hub.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: atoll.hub.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 4: atoll.hub.v1.Replica.progress:type_name -> atoll.hub.v1.Progress
+	6,  // 5: atoll.hub.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: atoll.hub.v1.Replica.waiting_since:type_name -> google.protobuf.Timestamp
 	1,  // 7: atoll.hub.v1.Replica.priority:type_name -> atoll.hub.v1.Priority
-	4,  // 8: atoll.hub.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
-	5,  // 9: atoll.hub.v1.Progress.time_left:type_name -> google.protobuf.Duration
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	6,  // 8: atoll.hub.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
+	4,  // 9: atoll.hub.v1.Replica.base:type_name -> atoll.hub.v1.Base
+	2,  // 10: atoll.hub.v1.Base.reason:type_name -> atoll.hub.v1.BaseReason
+	7,  // 11: atoll.hub.v1.Progress.time_left:type_name -> google.protobuf.Duration
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_atoll_hub_v1_replica_proto_init() }
@@ -581,13 +734,14 @@ func file_atoll_hub_v1_replica_proto_init() {
 	if File_atoll_hub_v1_replica_proto != nil {
 		return
 	}
+	file_atoll_hub_v1_replica_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_hub_v1_replica_proto_rawDesc), len(file_atoll_hub_v1_replica_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   2,
+			NumEnums:      3,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -449,6 +449,67 @@ func (Priority) EnumDescriptor() ([]byte, []int) {
 	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{6}
 }
 
+// BaseReason is why a base was chosen.
+type BaseReason int32
+
+const (
+	// Nothing has been chosen yet.
+	BaseReason_BASE_REASON_UNSPECIFIED BaseReason = 0
+	// Nothing in the store is like the image.
+	BaseReason_BASE_REASON_NONE BaseReason = 1
+	// A property of the image names it.
+	BaseReason_BASE_REASON_EXPLICIT BaseReason = 2
+	// It has the same name or is of the same system.
+	BaseReason_BASE_REASON_LINEAGE BaseReason = 3
+	// Its data is most like that of the image.
+	BaseReason_BASE_REASON_CONTENT BaseReason = 4
+)
+
+// Enum value maps for BaseReason.
+var (
+	BaseReason_name = map[int32]string{
+		0: "BASE_REASON_UNSPECIFIED",
+		1: "BASE_REASON_NONE",
+		2: "BASE_REASON_EXPLICIT",
+		3: "BASE_REASON_LINEAGE",
+		4: "BASE_REASON_CONTENT",
+	}
+	BaseReason_value = map[string]int32{
+		"BASE_REASON_UNSPECIFIED": 0,
+		"BASE_REASON_NONE":        1,
+		"BASE_REASON_EXPLICIT":    2,
+		"BASE_REASON_LINEAGE":     3,
+		"BASE_REASON_CONTENT":     4,
+	}
+)
+
+func (x BaseReason) Enum() *BaseReason {
+	p := new(BaseReason)
+	*p = x
+	return p
+}
+
+func (x BaseReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BaseReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_atoll_store_v1_store_proto_enumTypes[7].Descriptor()
+}
+
+func (BaseReason) Type() protoreflect.EnumType {
+	return &file_atoll_store_v1_store_proto_enumTypes[7]
+}
+
+func (x BaseReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BaseReason.Descriptor instead.
+func (BaseReason) EnumDescriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+}
+
 // OperationKind says what an operation does.
 type OperationKind int32
 
@@ -506,11 +567,11 @@ func (x OperationKind) String() string {
 }
 
 func (OperationKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[7].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[8].Descriptor()
 }
 
 func (OperationKind) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[7]
+	return &file_atoll_store_v1_store_proto_enumTypes[8]
 }
 
 func (x OperationKind) Number() protoreflect.EnumNumber {
@@ -519,7 +580,7 @@ func (x OperationKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationKind.Descriptor instead.
 func (OperationKind) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 // OperationState is where an operation stands.
@@ -567,11 +628,11 @@ func (x OperationState) String() string {
 }
 
 func (OperationState) Descriptor() protoreflect.EnumDescriptor {
-	return file_atoll_store_v1_store_proto_enumTypes[8].Descriptor()
+	return file_atoll_store_v1_store_proto_enumTypes[9].Descriptor()
 }
 
 func (OperationState) Type() protoreflect.EnumType {
-	return &file_atoll_store_v1_store_proto_enumTypes[8]
+	return &file_atoll_store_v1_store_proto_enumTypes[9]
 }
 
 func (x OperationState) Number() protoreflect.EnumNumber {
@@ -580,7 +641,7 @@ func (x OperationState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperationState.Descriptor instead.
 func (OperationState) EnumDescriptor() ([]byte, []int) {
-	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{9}
 }
 
 // Member is one project that an image is shared with.
@@ -1273,7 +1334,13 @@ type Replica struct {
 	// How the copy stands against others of its site; it only rises until the copy is complete.
 	Priority Priority `protobuf:"varint,30,opt,name=priority,proto3,enum=atoll.store.v1.Priority" json:"priority,omitempty"`
 	// When the hub raised it because somebody at the site waited for the copy; absent when it did not, or the copy is complete.
-	AwaitedTime   *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
+	AwaitedTime *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=awaited_time,json=awaitedTime,proto3" json:"awaited_time,omitempty"`
+	// Why the base was chosen.
+	BaseReason BaseReason `protobuf:"varint,40,opt,name=base_reason,json=baseReason,proto3,enum=atoll.store.v1.BaseReason" json:"base_reason,omitempty"`
+	// How much of the content the base has, as estimated, in percent; absent when that is not known.
+	BasePercent *int32 `protobuf:"varint,41,opt,name=base_percent,json=basePercent,proto3,oneof" json:"base_percent,omitempty"`
+	// The choice was made when all of the content was known, and is not made again.
+	BaseSettled   bool `protobuf:"varint,42,opt,name=base_settled,json=baseSettled,proto3" json:"base_settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1516,6 +1583,27 @@ func (x *Replica) GetAwaitedTime() *timestamppb.Timestamp {
 		return x.AwaitedTime
 	}
 	return nil
+}
+
+func (x *Replica) GetBaseReason() BaseReason {
+	if x != nil {
+		return x.BaseReason
+	}
+	return BaseReason_BASE_REASON_UNSPECIFIED
+}
+
+func (x *Replica) GetBasePercent() int32 {
+	if x != nil && x.BasePercent != nil {
+		return *x.BasePercent
+	}
+	return 0
+}
+
+func (x *Replica) GetBaseSettled() bool {
+	if x != nil {
+		return x.BaseSettled
+	}
+	return false
 }
 
 // Site is the record of one site.
@@ -2437,6 +2525,107 @@ func (x *Source) GetStaged() bool {
 	return false
 }
 
+// Hub is the record of what holds for all hubs together; there is none as long as nothing was set.
+type Hub struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How fast image data may move to and from all sites together; absent for what the flags of the hub say.
+	Limits        *HubLimits `protobuf:"bytes,1,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hub) Reset() {
+	*x = Hub{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hub) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hub) ProtoMessage() {}
+
+func (x *Hub) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hub.ProtoReflect.Descriptor instead.
+func (*Hub) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Hub) GetLimits() *HubLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// HubLimits say how fast image data may move to and from all sites together.
+type HubLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes per second outside of all windows; absent for no limit, 0 for nothing.
+	BytesPerSecond *int64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"`
+	// Time windows, of which the first that fits decides, in the syntax of package schedule.
+	Windows       []string `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubLimits) Reset() {
+	*x = HubLimits{}
+	mi := &file_atoll_store_v1_store_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubLimits) ProtoMessage() {}
+
+func (x *HubLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_atoll_store_v1_store_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubLimits.ProtoReflect.Descriptor instead.
+func (*HubLimits) Descriptor() ([]byte, []int) {
+	return file_atoll_store_v1_store_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HubLimits) GetBytesPerSecond() int64 {
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *HubLimits) GetWindows() []string {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 var File_atoll_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_atoll_store_v1_store_proto_rawDesc = "" +
@@ -2516,8 +2705,7 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"data_bytes\x18\a \x01(\x03R\tdataBytes\x12,\n" +
 	"\x12virtual_size_bytes\x18\b \x01(\x03R\x10virtualSizeBytes\x12!\n" +
-	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xc5\n" +
-	"\n" +
+	"\fadopted_from\x18\t \x01(\tR\vadoptedFrom\"\xde\v\n" +
 	"\aReplica\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x19\n" +
 	"\bstore_id\x18\x02 \x01(\tR\astoreId\x12\x17\n" +
@@ -2555,7 +2743,12 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x10next_verify_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\x0enextVerifyTime\x12J\n" +
 	"\x13verify_request_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x11verifyRequestTime\x124\n" +
 	"\bpriority\x18\x1e \x01(\x0e2\x18.atoll.store.v1.PriorityR\bpriority\x12=\n" +
-	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\"\xaa\x04\n" +
+	"\fawaited_time\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vawaitedTime\x12;\n" +
+	"\vbase_reason\x18( \x01(\x0e2\x1a.atoll.store.v1.BaseReasonR\n" +
+	"baseReason\x12&\n" +
+	"\fbase_percent\x18) \x01(\x05H\x00R\vbasePercent\x88\x01\x01\x12!\n" +
+	"\fbase_settled\x18* \x01(\bR\vbaseSettledB\x0f\n" +
+	"\r_base_percent\"\xaa\x04\n" +
 	"\x04Site\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12;\n" +
@@ -2645,7 +2838,13 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x06staged\x18\t \x01(\bR\x06staged\x1a=\n" +
 	"\x0fPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xca\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\x03Hub\x121\n" +
+	"\x06limits\x18\x01 \x01(\v2\x19.atoll.store.v1.HubLimitsR\x06limits\"i\n" +
+	"\tHubLimits\x12-\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x03H\x00R\x0ebytesPerSecond\x88\x01\x01\x12\x18\n" +
+	"\awindows\x18\x02 \x03(\tR\awindowsB\x13\n" +
+	"\x11_bytes_per_second*\xca\x01\n" +
 	"\vImageStatus\x12\x1c\n" +
 	"\x18IMAGE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13IMAGE_STATUS_QUEUED\x10\x01\x12\x1a\n" +
@@ -2688,7 +2887,14 @@ const file_atoll_store_v1_store_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x03*\xf6\x01\n" +
+	"\rPRIORITY_HIGH\x10\x03*\x8b\x01\n" +
+	"\n" +
+	"BaseReason\x12\x1b\n" +
+	"\x17BASE_REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10BASE_REASON_NONE\x10\x01\x12\x18\n" +
+	"\x14BASE_REASON_EXPLICIT\x10\x02\x12\x17\n" +
+	"\x13BASE_REASON_LINEAGE\x10\x03\x12\x17\n" +
+	"\x13BASE_REASON_CONTENT\x10\x04*\xf6\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OPERATION_KIND_IMPORT\x10\x01\x12\x17\n" +
@@ -2719,8 +2925,8 @@ func file_atoll_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_atoll_store_v1_store_proto_rawDescData
 }
 
-var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_atoll_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_atoll_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_atoll_store_v1_store_proto_goTypes = []any{
 	(ImageStatus)(0),              // 0: atoll.store.v1.ImageStatus
 	(Visibility)(0),               // 1: atoll.store.v1.Visibility
@@ -2729,82 +2935,87 @@ var file_atoll_store_v1_store_proto_goTypes = []any{
 	(Removal)(0),                  // 4: atoll.store.v1.Removal
 	(Repair)(0),                   // 5: atoll.store.v1.Repair
 	(Priority)(0),                 // 6: atoll.store.v1.Priority
-	(OperationKind)(0),            // 7: atoll.store.v1.OperationKind
-	(OperationState)(0),           // 8: atoll.store.v1.OperationState
-	(*Member)(nil),                // 9: atoll.store.v1.Member
-	(*Image)(nil),                 // 10: atoll.store.v1.Image
-	(*Origin)(nil),                // 11: atoll.store.v1.Origin
-	(*Signature)(nil),             // 12: atoll.store.v1.Signature
-	(*Content)(nil),               // 13: atoll.store.v1.Content
-	(*Replica)(nil),               // 14: atoll.store.v1.Replica
-	(*Site)(nil),                  // 15: atoll.store.v1.Site
-	(*SiteLimits)(nil),            // 16: atoll.store.v1.SiteLimits
-	(*Certificate)(nil),           // 17: atoll.store.v1.Certificate
-	(*Store)(nil),                 // 18: atoll.store.v1.Store
-	(*Operation)(nil),             // 19: atoll.store.v1.Operation
-	(*Requester)(nil),             // 20: atoll.store.v1.Requester
-	(*Expected)(nil),              // 21: atoll.store.v1.Expected
-	(*OperationStore)(nil),        // 22: atoll.store.v1.OperationStore
-	(*OperationError)(nil),        // 23: atoll.store.v1.OperationError
-	(*Source)(nil),                // 24: atoll.store.v1.Source
-	nil,                           // 25: atoll.store.v1.Image.PropertiesEntry
-	nil,                           // 26: atoll.store.v1.Source.PropertiesEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(BaseReason)(0),               // 7: atoll.store.v1.BaseReason
+	(OperationKind)(0),            // 8: atoll.store.v1.OperationKind
+	(OperationState)(0),           // 9: atoll.store.v1.OperationState
+	(*Member)(nil),                // 10: atoll.store.v1.Member
+	(*Image)(nil),                 // 11: atoll.store.v1.Image
+	(*Origin)(nil),                // 12: atoll.store.v1.Origin
+	(*Signature)(nil),             // 13: atoll.store.v1.Signature
+	(*Content)(nil),               // 14: atoll.store.v1.Content
+	(*Replica)(nil),               // 15: atoll.store.v1.Replica
+	(*Site)(nil),                  // 16: atoll.store.v1.Site
+	(*SiteLimits)(nil),            // 17: atoll.store.v1.SiteLimits
+	(*Certificate)(nil),           // 18: atoll.store.v1.Certificate
+	(*Store)(nil),                 // 19: atoll.store.v1.Store
+	(*Operation)(nil),             // 20: atoll.store.v1.Operation
+	(*Requester)(nil),             // 21: atoll.store.v1.Requester
+	(*Expected)(nil),              // 22: atoll.store.v1.Expected
+	(*OperationStore)(nil),        // 23: atoll.store.v1.OperationStore
+	(*OperationError)(nil),        // 24: atoll.store.v1.OperationError
+	(*Source)(nil),                // 25: atoll.store.v1.Source
+	(*Hub)(nil),                   // 26: atoll.store.v1.Hub
+	(*HubLimits)(nil),             // 27: atoll.store.v1.HubLimits
+	nil,                           // 28: atoll.store.v1.Image.PropertiesEntry
+	nil,                           // 29: atoll.store.v1.Source.PropertiesEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
 }
 var file_atoll_store_v1_store_proto_depIdxs = []int32{
 	2,  // 0: atoll.store.v1.Member.status:type_name -> atoll.store.v1.MemberStatus
-	27, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
-	27, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
+	30, // 1: atoll.store.v1.Member.create_time:type_name -> google.protobuf.Timestamp
+	30, // 2: atoll.store.v1.Member.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: atoll.store.v1.Image.status:type_name -> atoll.store.v1.ImageStatus
-	27, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
-	27, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
-	25, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
-	13, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
+	30, // 4: atoll.store.v1.Image.create_time:type_name -> google.protobuf.Timestamp
+	30, // 5: atoll.store.v1.Image.update_time:type_name -> google.protobuf.Timestamp
+	28, // 6: atoll.store.v1.Image.properties:type_name -> atoll.store.v1.Image.PropertiesEntry
+	14, // 7: atoll.store.v1.Image.content:type_name -> atoll.store.v1.Content
 	0,  // 8: atoll.store.v1.Image.status_before_delete:type_name -> atoll.store.v1.ImageStatus
 	1,  // 9: atoll.store.v1.Image.visibility:type_name -> atoll.store.v1.Visibility
-	9,  // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
-	13, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
-	11, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
-	12, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
-	27, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
+	10, // 10: atoll.store.v1.Image.members:type_name -> atoll.store.v1.Member
+	14, // 11: atoll.store.v1.Image.incoming:type_name -> atoll.store.v1.Content
+	12, // 12: atoll.store.v1.Image.origin:type_name -> atoll.store.v1.Origin
+	13, // 13: atoll.store.v1.Image.signature:type_name -> atoll.store.v1.Signature
+	30, // 14: atoll.store.v1.Signature.verify_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: atoll.store.v1.Replica.phase:type_name -> atoll.store.v1.ReplicaPhase
 	4,  // 16: atoll.store.v1.Replica.removal:type_name -> atoll.store.v1.Removal
 	3,  // 17: atoll.store.v1.Replica.phase_before_removal:type_name -> atoll.store.v1.ReplicaPhase
-	27, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
-	27, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
-	27, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
-	27, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
+	30, // 18: atoll.store.v1.Replica.next_attempt_time:type_name -> google.protobuf.Timestamp
+	30, // 19: atoll.store.v1.Replica.phase_time:type_name -> google.protobuf.Timestamp
+	30, // 20: atoll.store.v1.Replica.create_time:type_name -> google.protobuf.Timestamp
+	30, // 21: atoll.store.v1.Replica.verify_time:type_name -> google.protobuf.Timestamp
 	5,  // 22: atoll.store.v1.Replica.repair:type_name -> atoll.store.v1.Repair
-	27, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
-	27, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
+	30, // 23: atoll.store.v1.Replica.next_verify_time:type_name -> google.protobuf.Timestamp
+	30, // 24: atoll.store.v1.Replica.verify_request_time:type_name -> google.protobuf.Timestamp
 	6,  // 25: atoll.store.v1.Replica.priority:type_name -> atoll.store.v1.Priority
-	27, // 26: atoll.store.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
-	27, // 27: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
-	27, // 28: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
-	17, // 29: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
-	27, // 30: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
-	16, // 31: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
-	27, // 32: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
-	27, // 33: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 34: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
-	8,  // 35: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
-	27, // 36: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
-	27, // 37: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
-	22, // 38: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
-	23, // 39: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
-	24, // 40: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
-	8,  // 41: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
-	20, // 42: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
-	21, // 43: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
-	6,  // 44: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
-	8,  // 45: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
-	23, // 46: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
-	26, // 47: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	30, // 26: atoll.store.v1.Replica.awaited_time:type_name -> google.protobuf.Timestamp
+	7,  // 27: atoll.store.v1.Replica.base_reason:type_name -> atoll.store.v1.BaseReason
+	30, // 28: atoll.store.v1.Site.create_time:type_name -> google.protobuf.Timestamp
+	30, // 29: atoll.store.v1.Site.last_seen_time:type_name -> google.protobuf.Timestamp
+	18, // 30: atoll.store.v1.Site.certificates:type_name -> atoll.store.v1.Certificate
+	30, // 31: atoll.store.v1.Site.join_token_expire_time:type_name -> google.protobuf.Timestamp
+	17, // 32: atoll.store.v1.Site.limits:type_name -> atoll.store.v1.SiteLimits
+	30, // 33: atoll.store.v1.Site.pause_time:type_name -> google.protobuf.Timestamp
+	30, // 34: atoll.store.v1.Certificate.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 35: atoll.store.v1.Operation.kind:type_name -> atoll.store.v1.OperationKind
+	9,  // 36: atoll.store.v1.Operation.state:type_name -> atoll.store.v1.OperationState
+	30, // 37: atoll.store.v1.Operation.create_time:type_name -> google.protobuf.Timestamp
+	30, // 38: atoll.store.v1.Operation.end_time:type_name -> google.protobuf.Timestamp
+	23, // 39: atoll.store.v1.Operation.stores:type_name -> atoll.store.v1.OperationStore
+	24, // 40: atoll.store.v1.Operation.error:type_name -> atoll.store.v1.OperationError
+	25, // 41: atoll.store.v1.Operation.source:type_name -> atoll.store.v1.Source
+	9,  // 42: atoll.store.v1.Operation.undoing:type_name -> atoll.store.v1.OperationState
+	21, // 43: atoll.store.v1.Operation.requester:type_name -> atoll.store.v1.Requester
+	22, // 44: atoll.store.v1.Operation.expected:type_name -> atoll.store.v1.Expected
+	6,  // 45: atoll.store.v1.Operation.priority:type_name -> atoll.store.v1.Priority
+	9,  // 46: atoll.store.v1.OperationStore.state:type_name -> atoll.store.v1.OperationState
+	24, // 47: atoll.store.v1.OperationStore.error:type_name -> atoll.store.v1.OperationError
+	29, // 48: atoll.store.v1.Source.properties:type_name -> atoll.store.v1.Source.PropertiesEntry
+	27, // 49: atoll.store.v1.Hub.limits:type_name -> atoll.store.v1.HubLimits
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_atoll_store_v1_store_proto_init() }
@@ -2812,14 +3023,16 @@ func file_atoll_store_v1_store_proto_init() {
 	if File_atoll_store_v1_store_proto != nil {
 		return
 	}
+	file_atoll_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
 	file_atoll_store_v1_store_proto_msgTypes[7].OneofWrappers = []any{}
+	file_atoll_store_v1_store_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_atoll_store_v1_store_proto_rawDesc), len(file_atoll_store_v1_store_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   18,
+			NumEnums:      10,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
