@@ -101,6 +101,11 @@ bench-links: packages ## Measure an image and its second version over slow lines
 	@$(MAKE) build
 	@e2e/bench/links.sh
 
+.PHONY: bench-resume
+bench-resume: packages ## Measure bytes sent again after kill -9 and the time of a restart beside rbd import-diff (BENCH_KILLS=50)
+	@$(MAKE) build
+	@e2e/bench/resume.sh
+
 .PHONY: bench-imports
 bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd
 	@$(MAKE) build
