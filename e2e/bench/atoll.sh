@@ -36,12 +36,19 @@ atoll_run() {
 	process_start "$work/atoll/$1.pid" "$work/atoll/$1.log" "$atoll_bin/atoll-agent" run --config "$work/atoll/$1.yaml"
 }
 
-# atoll_kill NAME ends a process by SIGKILL and returns when it is gone.
+# atoll_kill NAME ends a process by SIGKILL and returns when it is gone, with its locks.
 atoll_kill() {
+	local pid
+	pid=$(atoll_pid "$1")
 	process_signal "$work/atoll/$1.pid" atoll KILL
-	until_true 20 atoll_gone "$1"
+	until_true 20 gone "$pid"
 }
-atoll_gone() { ! process_alive "$work/atoll/$1.pid" atoll; }
+
+# gone PID says whether a process and all its threads, which hold its files, have ended; nobody may have asked for its end yet.
+gone() {
+	[[ -e /proc/$1 ]] || return 0
+	[[ $(cat "/proc/$1/stat") == *") Z "* && $(ls "/proc/$1/task") == "$1" ]]
+}
 
 atoll_start() {
 	local name token

@@ -52,7 +52,7 @@ exec {points}< <(awk -v seed="$seed" -v most="$image_bytes" 'BEGIN { srand(seed)
 is_active() { ctl replica show "$source_image" dcn0 -o json | grep -q '"REPLICA_PHASE_ACTIVE"'; }
 
 begin_copy() { until_true 30 ctl image copy "$source_image" --stores dcn0 --wait=false; }
-end_copy() { until_true 600 is_active; }
+end_copy() { until_true $((120 + 4 * image_bytes / rate)) is_active; }
 
 # said FIELD prints what the agent has written last about a copy that it published.
 said() { grep 'fill published' "$work/atoll/dcn0.log" | tail -n 1 | grep -o " $1=[0-9]*" | cut -d= -f2; }
@@ -143,7 +143,7 @@ rival_once() {
 	copy=$!
 	until_passed "$lab/pipe.dcn0" "$point"
 	kill -KILL "$(<"$lab/importer")"
-	wait "$copy" || true
+	wait "$copy" 2>/dev/null || true
 	first=$(<"$lab/pipe.dcn0")
 	rival_copy
 	printf 'rival\t%s\t%s\t-\t-\n' "$point" $((first + $(<"$lab/pipe.dcn0") - image_bytes)) | tee -a "$results" >&2
@@ -180,7 +180,7 @@ report() {
 	done
 }
 
-in_mib() { awk '{ if ($1 == "-") print "-"; else printf "%.1f\n", $1 / 2^20 }'; }
+in_mib() { awk '{ if ($1 == "-") print "-"; else printf "%.1f\n", ($1 > 0 ? $1 : 0) / 2^20 }'; }
 
 has() { [[ " $parts " == *" $1 "* ]]; }
 
