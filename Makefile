@@ -106,6 +106,16 @@ bench-resume: packages ## Measure bytes sent again after kill -9 and the time of
 	@$(MAKE) build
 	@e2e/bench/resume.sh
 
+.PHONY: bench-damage
+bench-damage: packages ## Damage copies in every way and look whether it is found, beside rbd import-diff (BENCH_DAMAGES=200)
+	@$(MAKE) build
+	@e2e/bench/damage.sh
+
+.PHONY: bench-verify
+bench-verify: packages ## Measure the verification of a copy by checksums and by reading beside rbd export | sha256sum
+	@$(MAKE) build
+	@e2e/bench/verify.sh
+
 .PHONY: bench-imports
 bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd
 	@$(MAKE) build

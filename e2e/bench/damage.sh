@@ -113,6 +113,14 @@ clean() {
 	[[ $outcome == quiet ]] || say "false alarm"
 }
 
+# late KIND says whether a verification finds what was published.
+late() {
+	local outcome=missed
+	ctl replica verify "$source_image" dcn0 >>"$work/atoll/ctl.log" 2>&1 || outcome=found
+	printf 'late\t%s\t%s\t%s\t-\n' "$1" "$outcome" "$hit" | tee -a "$results" >&2
+	until_true 120 is_active
+}
+
 # written prints the numbers of the objects that a copy has so far.
 written() {
 	local n
@@ -148,7 +156,7 @@ before_publishing() {
 	local before said
 	ctl site limit dcn0 --rate 12MiB/s >>"$work/atoll/ctl.log"
 	before=$(log_lines)
-	ctl image copy "$source_image" --stores dcn0 --wait=false >>"$work/atoll/ctl.log"
+	ctl image copy "$source_image" --stores dcn0 --wait=false >>"$work/atoll/ctl.log" 2>&1
 	until_true 60 find_prefix "atoll.$source_image"
 	until_true 60 enough
 	ctl site pause dcn0 >>"$work/atoll/ctl.log"
@@ -157,9 +165,9 @@ before_publishing() {
 	ctl site limit dcn0 --clear >>"$work/atoll/ctl.log"
 	ctl site resume dcn0 >>"$work/atoll/ctl.log"
 	until_true 120 is_active
-	said=$(new_in_log "$before" | grep -o 'corrupt chunk, fetching it again.* chunk=[0-9]* .*where=store' | grep -o 'chunk=[0-9]*' | cut -d= -f2 | sort -n | paste -sd,)
+	said=$(new_in_log "$before" | grep -o 'corrupt chunk, fetching it again.* chunk=[0-9]* .*where=store' | grep -o 'chunk=[0-9]*' | cut -d= -f2 | sort -n | paste -sd, || true)
 	verdict before "$1" "$said"
-	clean before
+	if [[ $said ]]; then clean before; else late "$1"; fi
 	atoll_wipe dcn0
 }
 
@@ -194,7 +202,7 @@ report() {
 	printf '%d objects with data; seed %s.\n\n' "${#full[@]}" "$seed"
 	awk -F '\t' '
 		{ k = $1 "\t" $2; total[k]++; n[k, $3]++ }
-		function row(text, place,   k) {
+		function row(place,   k) {
 			k = place "\t" kind[i]
 			return sprintf(" %d of %d | %d |", n[k, "named"] + n[k, "found"], total[k], n[k, "named"])
 		}
@@ -204,11 +212,15 @@ report() {
 			print "| damage | found before publishing | and named | found at rest | and named | `rbd import-diff`, then `rbd export` |\n|---|---|---|---|---|---|"
 			for (i = 1; i <= 6; i++) {
 				k = "rival\t" kind[i]
-				printf "| %s |%s%s %s |\n", text[i], row(text[i], "before"), row(text[i], "rest"),
+				printf "| %s |%s%s %s |\n", text[i], row("before"), row("rest"),
 					n[k, "missed"] ? "other bytes, no error" : n[k, "same"] ? "no error, the same bytes" : n[k, "found"] ? "error" : "-"
 			}
 			quiet = n["before\tundamaged", "quiet"] + n["rest\tundamaged", "quiet"]
 			alarms = n["before\tundamaged", "alarm"] + n["rest\tundamaged", "alarm"]
+			for (i = 1; i <= 6; i++) {
+				k = "late\t" kind[i]
+				if (total[k]) printf "\n%s: published %d times; the next verification found %d of them.\n", text[i], total[k], n[k, "found"]
+			}
 			printf "\n%d verifications of undamaged copies: %d false alarms.\n", quiet + alarms, alarms
 		}' "$results"
 }
