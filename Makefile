@@ -116,6 +116,16 @@ bench-verify: packages ## Measure the verification of a copy by checksums and by
 	@$(MAKE) build
 	@e2e/bench/verify.sh
 
+.PHONY: bench-tenant
+bench-tenant: packages ## Measure the 4 KiB writes of a virtual machine beside a copy and beside rbd import; needs fio and jq
+	@$(MAKE) build
+	@e2e/bench/tenant.sh
+
+.PHONY: bench-fanout
+bench-fanout: packages ## Measure one image on its way to up to 50 sites, one of them frozen, beside rbd export-diff (BENCH_SITES="1 3 10 50")
+	@$(MAKE) build
+	@e2e/bench/fanout.sh
+
 .PHONY: bench-imports
 bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd
 	@$(MAKE) build
