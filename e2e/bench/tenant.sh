@@ -32,7 +32,7 @@ tenant() {
 	local -a most=()
 	((iops == 0)) || most=(--rate_iops="$iops")
 	CEPH_CONF=$lab/tenant.conf exec fio --name=tenant --ioengine=rbd --clientname=admin --pool=images --rbdname=tenant \
-		--rw=randwrite --bs=4k --iodepth="$depth" --time_based --runtime="$1" --output-format=json "${most[@]}"
+		--rw=randwrite --bs=4k --iodepth="$depth" --time_based --ramp_time=2 --runtime="$1" --output-format=json "${most[@]}"
 }
 
 # figures FILE prints from what fio found: writes, the median and the 99th percentile in ms.
@@ -52,7 +52,7 @@ once() {
 	sleep 2 # let the OSDs finish what the run before left behind
 	tenant 3600 >"$lab/fio.json" 2>>"$work/tools.log" &
 	fio=$!
-	sleep 2 # it has opened the image then
+	sleep 2 # of which fio forgets what it found
 	began=$(now)
 	"$load" >>"$work/tools.log" 2>&1
 	ended=$(now)
@@ -75,7 +75,7 @@ report() {
 	printf '| beside | seconds | writes per second | p50 ms | p99 ms | p99 over idle |\n|---|---|---|---|---|---|\n'
 	for load in idle atoll import; do
 		printf '| %s | %s | %s | %.2f | %.2f | %s |\n' "${name[$load]}" "$(column "$results" "$load" 2 | median)" \
-			"$(awk -F '\t' -v load="$load" '$1 == load { printf "%.0f\n", $3 / ($2 + 2) }' "$results" | median)" \
+			"$(awk -F '\t' -v load="$load" '$1 == load { printf "%.0f\n", $3 / $2 }' "$results" | median)" \
 			"$(column "$results" "$load" 4 | median)" "$(column "$results" "$load" 5 | median)" \
 			"$(column "$results" "$load" 5 | median | awk -v q="$quiet" '{ printf "%.2f", $1 / q }')"
 	done
