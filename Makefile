@@ -91,10 +91,15 @@ robustness: packages ## 200 clients on the Image API for two minutes, on real Ce
 	@e2e/ci/test.sh robustness
 
 .PHONY: bench
-bench: packages bench-images ## Measure copies and imports against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
+bench: packages bench-images ## Measure everything against rbd and qemu-img on real Ceph, which takes hours (BENCH_RUNS=1 for a quick look)
 	@e2e/bench/run.sh
 	@e2e/bench/imports.sh
+	@e2e/bench/verify.sh
+	@e2e/bench/tenant.sh
 	@e2e/bench/links.sh
+	@e2e/bench/fanout.sh
+	@e2e/bench/damage.sh
+	@e2e/bench/resume.sh
 
 .PHONY: bench-links
 bench-links: packages ## Measure an image and its second version over slow lines beside rbd export-diff (BENCH_SITES=10 BENCH_RATE=... BENCH_DELAY=50ms)
@@ -117,7 +122,7 @@ bench-verify: packages ## Measure the verification of a copy by checksums and by
 	@e2e/bench/verify.sh
 
 .PHONY: bench-tenant
-bench-tenant: packages ## Measure the 4 KiB writes of a virtual machine beside a copy and beside rbd import; needs fio and jq
+bench-tenant: packages ## Measure the 4 KiB writes of a virtual machine beside a copy and beside rbd import (installs fio)
 	@$(MAKE) build
 	@e2e/bench/tenant.sh
 

@@ -59,10 +59,13 @@ atoll_start() {
 	for name in central "${sites[@]}"; do
 		atoll_config "$name" tls
 		token=$(ctl site create "$name" -o json | grep -o 'atoll1\.[A-Za-z0-9_-]*')
-		"$atoll_bin/atoll-agent" join --config "$work/atoll/$name.yaml" --token "$token" >&2
+		until_true 130 atoll_join "$name" # the hub lets only so many in each minute
 	done
 	atoll_agents tls
 }
+
+# atoll_join SITE trades the token for a certificate.
+atoll_join() { "$atoll_bin/atoll-agent" join --config "$work/atoll/$1.yaml" --token "$token"; }
 
 # atoll_gate SITE prints the port at which a site finds the hub; the next one is that of frames.
 atoll_gate() { printf '%d\n' $((atoll_port + 1)); }

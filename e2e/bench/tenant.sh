@@ -85,7 +85,7 @@ main() {
 	local i load
 	: >"$results"
 	: >"$work/tools.log"
-	command -v fio jq >/dev/null || { say 'this needs fio and jq'; exit 1; }
+	e2e/lab/packages.sh tenant >&2
 	start_clusters central dcn0
 	# A write that only the client's cache has seen says nothing of the OSD.
 	{ cat "$lab/dcn0/ceph.conf"; printf '\n[client]\nrbd cache = false\n'; } >"$lab/tenant.conf"
