@@ -37,11 +37,7 @@ active() { ctl replica list --image "$source_image" -o json | grep -c '"REPLICA_
 has_active() { (($(active) >= $1)); }
 
 wipe_sites() {
-	local site
-	for site in "$@"; do
-		ctl replica delete "$source_image" "$site" >>"$work/atoll/ctl.log" 2>&1 &
-	done
-	wait
+	atoll_wipe "$@"
 	until_true 120 atoll_staging_empty
 }
 
