@@ -91,15 +91,45 @@ robustness: packages ## 200 clients on the Image API for two minutes, on real Ce
 	@e2e/ci/test.sh robustness
 
 .PHONY: bench
-bench: packages bench-images ## Measure copies and imports against rbd and qemu-img on real Ceph (BENCH_RUNS=1 for a quick look), and the Image API
+bench: packages bench-images ## Measure everything against rbd and qemu-img on real Ceph, which takes hours (BENCH_RUNS=1 for a quick look)
 	@e2e/bench/run.sh
 	@e2e/bench/imports.sh
+	@e2e/bench/verify.sh
+	@e2e/bench/tenant.sh
 	@e2e/bench/links.sh
+	@e2e/bench/fanout.sh
+	@e2e/bench/damage.sh
+	@e2e/bench/resume.sh
 
 .PHONY: bench-links
 bench-links: packages ## Measure an image and its second version over slow lines beside rbd export-diff (BENCH_SITES=10 BENCH_RATE=... BENCH_DELAY=50ms)
 	@$(MAKE) build
 	@e2e/bench/links.sh
+
+.PHONY: bench-resume
+bench-resume: packages ## Measure bytes sent again after kill -9 and the time of a restart beside rbd import-diff (BENCH_KILLS=50)
+	@$(MAKE) build
+	@e2e/bench/resume.sh
+
+.PHONY: bench-damage
+bench-damage: packages ## Damage copies in every way and look whether it is found, beside rbd import-diff (BENCH_DAMAGES=200)
+	@$(MAKE) build
+	@e2e/bench/damage.sh
+
+.PHONY: bench-verify
+bench-verify: packages ## Measure the verification of a copy by checksums and by reading beside rbd export | sha256sum
+	@$(MAKE) build
+	@e2e/bench/verify.sh
+
+.PHONY: bench-tenant
+bench-tenant: packages ## Measure the 4 KiB writes of a virtual machine beside a copy and beside rbd import (installs fio)
+	@$(MAKE) build
+	@e2e/bench/tenant.sh
+
+.PHONY: bench-fanout
+bench-fanout: packages ## Measure one image on its way to up to 50 sites, one of them frozen, beside rbd export-diff (BENCH_SITES="1 3 10 50")
+	@$(MAKE) build
+	@e2e/bench/fanout.sh
 
 .PHONY: bench-imports
 bench-imports: packages ## Measure the import of a qcow2 to three sites beside curl, qemu-img and rbd

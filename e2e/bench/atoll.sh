@@ -12,6 +12,9 @@ export ATOLL_HUB=127.0.0.1:$atoll_port
 
 ctl() { timeout 900 "$atoll_bin/atollctl" "$@"; }
 
+# hub_flags are further ones of the hub.
+hub_flags=(--staging-retention 1s)
+
 # until_true SECONDS COMMAND... waits for another process: it asks again until the command succeeds.
 until_true() {
 	local deadline=$((SECONDS + $1))
@@ -22,32 +25,66 @@ until_true() {
 	done
 }
 
+# atoll_run_hub starts the hub, atoll_run SITE an agent.
+atoll_run_hub() {
+	process_start "$work/atoll/hub.pid" "$work/atoll/hub.log" "$atoll_bin/atoll-hub" --data-dir "$work/atoll/hub" --image-addr '' \
+		--grpc-addr "$ATOLL_HUB" --link-addr "127.0.0.1:$((atoll_port + 1))" --frames-addr "127.0.0.1:$((atoll_port + 2))" \
+		--metrics-addr "127.0.0.1:$((atoll_port + 3))" "${hub_flags[@]}"
+}
+
+atoll_run() {
+	process_start "$work/atoll/$1.pid" "$work/atoll/$1.log" "$atoll_bin/atoll-agent" run --config "$work/atoll/$1.yaml"
+}
+
+# atoll_kill NAME ends a process by SIGKILL and returns when it is gone, with its locks.
+atoll_kill() {
+	local pid
+	pid=$(atoll_pid "$1")
+	process_signal "$work/atoll/$1.pid" atoll KILL
+	until_true 20 gone "$pid"
+}
+
+# gone PID says whether a process and all its threads, which hold its files, have ended; nobody may have asked for its end yet.
+gone() {
+	[[ -e /proc/$1 ]] || return 0
+	[[ $(cat "/proc/$1/stat") == *") Z "* && $(ls "/proc/$1/task") == "$1" ]]
+}
+
 atoll_start() {
 	local name token
 	rm -rf "$work/atoll"
 	mkdir -p "$work/atoll"
-	process_start "$work/atoll/hub.pid" "$work/atoll/hub.log" "$atoll_bin/atoll-hub" --data-dir "$work/atoll/hub" \
-		--grpc-addr "$ATOLL_HUB" --link-addr "127.0.0.1:$((atoll_port + 1))" --frames-addr "127.0.0.1:$((atoll_port + 2))" \
-		--metrics-addr "127.0.0.1:$((atoll_port + 3))" --staging-retention 1s
+	atoll_run_hub
 	until_true 60 ctl site list
 	for name in central "${sites[@]}"; do
 		atoll_config "$name" tls
 		token=$(ctl site create "$name" -o json | grep -o 'atoll1\.[A-Za-z0-9_-]*')
-		"$atoll_bin/atoll-agent" join --config "$work/atoll/$name.yaml" --token "$token" >&2
+		until_true 130 atoll_join "$name" # the hub lets only so many in each minute
 	done
 	atoll_agents tls
 }
 
+# atoll_join SITE trades the token for a certificate.
+atoll_join() { "$atoll_bin/atoll-agent" join --config "$work/atoll/$1.yaml" --token "$token"; }
+
+# atoll_gate SITE prints the port at which a site finds the hub; the next one is that of frames.
+atoll_gate() { printf '%d\n' $((atoll_port + 1)); }
+
+# atoll_store SITE prints the store of a site.
+atoll_store() { printf '{id: %s, driver: ceph, ceph_conf: %s, user: atoll, pool: images}\n' "$1" "$lab/$1/ceph.conf"; }
+
 # atoll_config SITE MODE writes an agent's configuration.
 atoll_config() {
-	local frames=https://127.0.0.1:$((atoll_port + 2))
+	local port frames
+	port=$(atoll_gate "$1")
+	frames=https://127.0.0.1:$((port + 1))
 	[[ $2 == tls ]] || frames=unix:$work/atoll/hub/frames.sock
 	cat >"$work/atoll/$1.yaml" <<-YAML
 		site: $1
-		hub: {link: "127.0.0.1:$((atoll_port + 1))", frames: "$frames"}
+		hub: {link: "127.0.0.1:$port", frames: "$frames"}
 		state_dir: $work/atoll/$1
 		stores:
-		  - {id: $1, driver: ceph, ceph_conf: $lab/$1/ceph.conf, user: atoll, pool: images}
+		  - $(atoll_store "$1")
 	YAML
 }
 
@@ -58,7 +95,7 @@ atoll_agents() {
 	for name in central "${sites[@]}"; do
 		atoll_stop_agent "$name"
 		atoll_config "$name" "$1"
-		process_start "$work/atoll/$name.pid" "$work/atoll/$name.log" "$atoll_bin/atoll-agent" run --config "$work/atoll/$name.yaml"
+		atoll_run "$name"
 	done
 	atoll_mode=$1
 	until_true 60 atoll_connected
@@ -107,7 +144,7 @@ atoll_memory() {
 # atoll_import FILE brings the image into the central store only; all tools copy it from there.
 atoll_import() {
 	source_image=$(</proc/sys/kernel/random/uuid)
-	ctl image import "$1" --id "$source_image" --name bench --stores central >&2
+	ctl image import "$1" --id "$source_image" --name bench --stores central >>"$work/atoll/ctl.log" 2>&1
 }
 
 # atoll_prepare TOOL brings the agents into the right mode and waits until the staging area is empty, so that the copy
@@ -117,11 +154,13 @@ atoll_prepare() {
 	until_true 120 atoll_staging_empty
 }
 
-atoll_staging_empty() {
-	local page
-	page=$(timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/$((atoll_port + 3)); printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3")
-	grep -q '^atoll_staging_used_bytes 0$' <<<"$page"
+# atoll_metric NAME prints a metric of the hub, the sum of what has its name.
+atoll_metric() {
+	timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/$((atoll_port + 3)); printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3" |
+		awk -v name="$1" '{ sub(/\{.*\}/, "", $1) } $1 == name { n += $2; found = 1 } END { if (found) printf "%.0f\n", n; else exit 1 }'
 }
+
+atoll_staging_empty() { [[ $(atoll_metric atoll_staging_used_bytes) == 0 ]]; }
 
 # joined prints words with commas between them.
 joined() {
@@ -136,7 +175,7 @@ atoll_unix() { atoll_copy "$@"; }
 atoll_wipe() {
 	local site
 	for site in "$@"; do
-		ctl replica delete "$source_image" "$site" >&2
+		ctl replica delete "$source_image" "$site" >>"$work/atoll/ctl.log" 2>&1
 	done
 }
 

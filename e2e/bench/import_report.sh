@@ -3,8 +3,10 @@
 set -euo pipefail
 
 results=$1 gib=$2 www=$3
-printf '%d cores, %s, kernel %s, %s, %s.\n' "$(nproc)" "$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" \
-	"$(uname -r)" "$(ceph --version | cut -d' ' -f1-3)" "$(qemu-img --version | head -n 1)"
+# shellcheck source=e2e/bench/measure.sh
+. "$(dirname "$0")/measure.sh"
+machine
+printf '%s.\n' "$(qemu-img --version | head -n 1)"
 printf 'A disk of %d GiB with %d GiB of data; as a plain qcow2 %d MiB, compressed %d MiB.\n' $((gib * 5)) "$gib" \
 	$(($(stat -c %s "$www/plain.qcow2") >> 20)) $(($(stat -c %s "$www/compressed.qcow2") >> 20))
 awk -F '\t' -v gib="$gib" '

@@ -18,36 +18,16 @@ sites=(dcn0 dcn1)
 everywhere=(central "${sites[@]}")
 target=target
 
-work=$PWD/.build/bench
+# shellcheck source=e2e/bench/stage.sh
+. e2e/bench/stage.sh
+# shellcheck source=e2e/bench/import_tools.sh
+. e2e/bench/import_tools.sh
 results=$work/imports.tsv
-mkdir -p "$work"
-lab=$(mktemp -d "$work/lab.XXXXXX")
 scratch=$lab/scratch # of the rivals
 web_port=$((32500 + RANDOM % 400))
 
-# shellcheck source=e2e/bench/measure.sh
-. e2e/bench/measure.sh
-# shellcheck source=e2e/bench/rivals.sh
-. e2e/bench/rivals.sh
-# shellcheck source=e2e/bench/atoll.sh
-. e2e/bench/atoll.sh
-# shellcheck source=e2e/bench/import_tools.sh
-. e2e/bench/import_tools.sh
-
-stop() {
-	local code=$?
-	trap - EXIT INT TERM
-	atoll_stop || code=1
-	process_stop "$lab/web.pid" "$lab/web" 5
-	e2e/lab/ceph.sh down "$lab" >&2 || code=1
-	rm -rf "$lab"
-	exit "$code"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-say() { printf '%s\n' "$*" >&2; }
+web_stop() { process_stop "$lab/web.pid" "$lab/web" 5; }
+endings+=(web_stop)
 
 # make_files writes the disk and both kinds of qcow2: files of this machine in runs of 64 MiB, each followed by four times as
 # much of nothing; noise where the machine has too few files.
@@ -131,8 +111,7 @@ main() {
 	local run tool variant
 	: >"$results"
 	: >"$work/tools.log"
-	say "starting three clusters"
-	LAB_OSD_SIZE=40G e2e/lab/ceph.sh up "$lab" "${everywhere[@]}" >&2
+	LAB_OSD_SIZE=40G start_clusters "${everywhere[@]}"
 	say "making a disk of $((gib * 5)) GiB with $gib GiB of data"
 	make_files
 	ls -l "$lab/www" >&2

@@ -21,100 +21,51 @@ tools=${BENCH_TOOLS:-diff zstd atoll}
 sites=()
 for ((i = 0; i < ${BENCH_SITES:-3}; i++)); do sites+=("dcn$i"); done
 
-work=$PWD/.build/bench
+# shellcheck source=e2e/bench/stage.sh
+. e2e/bench/stage.sh
+# shellcheck source=e2e/bench/lines.sh
+. e2e/bench/lines.sh
 results=$work/links.tsv
-mkdir -p "$work"
-lab=$(mktemp -d "$work/lab.XXXXXX")
-link=$PWD/.build/bin/bench-link
 declare -A image=()
-
-# shellcheck source=e2e/bench/measure.sh
-. e2e/bench/measure.sh
-# shellcheck source=e2e/bench/atoll.sh
-. e2e/bench/atoll.sh
-
-stop() {
-	local code=$? site
-	trap - EXIT INT TERM
-	atoll_stop || code=1
-	for site in "${sites[@]}"; do
-		process_stop "$work/atoll/link.$site.pid" bench-link 5
-	done
-	e2e/lab/ceph.sh down "$lab" >&2 || code=1
-	rm -rf "$work"/*.raw "$work/tree"
-	exit "$code"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-say() { printf '%s\n' "$*" >&2; }
-
-r() {
-	local site=$1
-	shift
-	rbd -c "$lab/$site/ceph.conf" "$@"
-}
-
-# line_port SITE prints the first of the two ports of a site's line: for the control link and for frames.
-line_port() { printf '%d\n' $((atoll_port + 10 + 2 * ${1#dcn})); }
-
-# atoll_config SITE MODE is the one of atoll.sh for sites behind lines.
-atoll_config() {
-	local port=$((atoll_port + 1))
-	[[ $1 == central ]] || port=$(line_port "$1")
-	cat >"$work/atoll/$1.yaml" <<-YAML
-		site: $1
-		hub: {link: "127.0.0.1:$port", frames: "https://127.0.0.1:$((port + 1))"}
-		state_dir: $work/atoll/$1
-		stores:
-		  - {id: $1, driver: ceph, ceph_conf: $lab/$1/ceph.conf, user: atoll, pool: images}
-	YAML
-	[[ $1 == central ]] || process_alive "$work/atoll/link.$1.pid" bench-link ||
-		process_start "$work/atoll/link.$1.pid" "$work/atoll/link.log" "$link" --rate "$rate" --delay "$delay" \
-			--bytes "$work/atoll/line.$1" "127.0.0.1:$port=127.0.0.1:$((atoll_port + 1))" \
-			"127.0.0.1:$((port + 1))=127.0.0.1:$((atoll_port + 2))"
-}
 
 # make_image FILE DIR... makes a file system of 3 GiB with the directories in it.
 make_image() {
 	local file=$1 dir
 	shift
-	rm -rf "$work/tree" "$file"
-	mkdir "$work/tree"
+	rm -rf "$lab/tree" "$file"
+	mkdir "$lab/tree"
 	for dir in "$@"; do
-		mkdir -p "$work/tree/$(dirname "$dir")"
-		cp -a "$tree/$dir" "$work/tree/$dir"
+		mkdir -p "$lab/tree/$(dirname "$dir")"
+		cp -a "$tree/$dir" "$lab/tree/$dir"
 	done
 	truncate -s 3G "$file"
-	mke2fs -q -t ext4 -d "$work/tree" "$file"
+	mke2fs -q -t ext4 -d "$lab/tree" "$file"
 }
 
 # diff_one SITE VERSION and zstd_one copy one image to one site.
 diff_one() {
 	r central export-diff --no-progress --whole-object "images/${image[$2]}@snap" - |
-		"$link" --rate "$rate" --delay "$delay" --bytes "$work/atoll/pipe.$1" |
+		through_line "$1" |
 		r "$1" import-diff --no-progress - "images/$2"
 }
 
 zstd_one() {
 	r central export-diff --no-progress --whole-object "images/${image[$2]}@snap" - | zstd -q -1 |
-		"$link" --rate "$rate" --delay "$delay" --bytes "$work/atoll/pipe.$1" | zstd -q -d |
+		through_line "$1" | zstd -q -d |
 		r "$1" import-diff --no-progress - "images/$2"
+}
+
+# one_to SITE copies a version to a site by a tool; both are set by rival.
+one_to() {
+	r "$1" create --size 3G "images/$version"
+	"${tool}_one" "$1" "$version"
+	r "$1" snap protect "images/$version@snap"
 }
 
 # rival TOOL VERSION copies to all sites at once.
 rival() {
-	local site pid failed=0
-	local -a pids=()
-	for site in "${sites[@]}"; do
-		{ r "$site" create --size 3G "images/$2" && "$1_one" "$site" "$2" && r "$site" snap protect "images/$2@snap"; } &
-		pids+=($!)
-	done
-	for pid in "${pids[@]}"; do
-		wait "$pid" || failed=1
-	done
-	return "$failed"
+	local tool=$1 version=$2
+	at_once one_to "${sites[@]}"
 }
 
 copy() {
@@ -125,22 +76,19 @@ copy() {
 	fi
 }
 
-# line_bytes LINES prints what all lines have brought to the sites: the ones of Atoll so far, the pipes of rivals in the latest copy.
-line_bytes() { sleep 0.3; cat "$work/atoll/$1".* | awk '{ n += $1 } END { printf "%.0f\n", n }'; }
-
 # once TOOL VERSION adds a line to the results: tool, version, seconds, bytes per site.
 once() {
-	local began ended before=0 after lines=pipe
+	local began ended before=0 after kind=pipe
 	sync
 	if [[ $1 == atoll ]]; then
-		lines=line
+		kind=line
 		until_true 120 atoll_staging_empty
-		before=$(line_bytes line)
+		before=$(line_bytes line "${sites[@]}")
 	fi
 	began=$(now)
 	copy "$1" "$2" >>"$work/links.log" 2>&1
 	ended=$(now)
-	after=$(line_bytes "$lines")
+	after=$(line_bytes "$kind" "${sites[@]}")
 	printf '%s\t%s\t%s\t%d\n' "$1" "$2" "$(minus "$ended" "$began")" $(((after - before) / ${#sites[@]})) | tee -a "$results" >&2
 }
 
@@ -180,9 +128,8 @@ main() {
 	local run tool version
 	: >"$results"
 	: >"$work/links.log"
-	go build -o "$link" ./e2e/bench/link
-	say "starting $((${#sites[@]} + 1)) clusters"
-	LAB_OSD_SIZE=20G e2e/lab/ceph.sh up "$lab" central "${sites[@]}" >&2
+	LAB_OSD_SIZE=20G start_clusters central "${sites[@]}"
+	lines_start "${sites[@]}"
 	atoll_start
 	say "making two images of $tree"
 	make_image "$work/v1.raw" sbin lib/python3 share/doc

@@ -24,12 +24,6 @@ cpu_of_children() {
 	awk -v t="$((field[13] + field[14]))" -v hz="$clock_ticks" 'BEGIN { printf "%.2f\n", t / hz }'
 }
 
-# osd_read_bytes SOCKET prints how many bytes an OSD has sent to clients so far.
-osd_read_bytes() {
-	timeout 30 ceph --admin-daemon "$1" perf dump |
-		awk -F'[:,]' '/"op_r_out_bytes"/ { gsub(/ /, "", $2); n = $2 } END { print n }'
-}
-
 # peak_memory PID prints the largest resident size of a process so far, in MiB.
 peak_memory() { awk '/^VmHWM:/ { printf "%d\n", $2 / 1024 }' "/proc/$1/status"; }
 
@@ -38,3 +32,16 @@ now() { printf '%s\n' "$EPOCHREALTIME"; }
 
 # minus A B prints A - B.
 minus() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", a - b }'; }
+
+# machine prints what the figures were measured on.
+machine() {
+	printf '%d cores, %s, kernel %s, %s. ' "$(nproc)" "$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" \
+		"$(uname -r)" "$(ceph --version | cut -d' ' -f1-3)"
+}
+
+# median and worst print one of the numbers that come in, one a line.
+median() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'; }
+worst() { sort -n | tail -n 1; }
+
+# column FILE KEY N prints the N-th column of the lines that begin with KEY.
+column() { awk -F '\t' -v key="$2" -v n="$3" '$1 == key { print $n }' "$1"; }

@@ -5,8 +5,9 @@ set -euo pipefail
 dir=$1
 gib=${BENCH_GIB:-1}
 
-printf '%d cores, %s, kernel %s, %s. ' "$(nproc)" "$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)" \
-	"$(uname -r)" "$(ceph --version | cut -d' ' -f1-3)"
+# shellcheck source=e2e/bench/measure.sh
+. "$(dirname "$0")/measure.sh"
+machine
 awk -F '\t' -v gib="$gib" '
 	{ k = $1 "\t" $2; if (!(k in n)) order[++keys] = k; n[k]++; for (i = 3; i <= NF; i++) v[k, i, n[k]] = $i; if ($2 > most) most = $2 }
 	# The median of one column of one tool.

@@ -18,32 +18,9 @@ image_bytes=$((gib * 4 << 30))
 source_image=source
 target=target
 
-work=$PWD/.build/bench
+# shellcheck source=e2e/bench/stage.sh
+. e2e/bench/stage.sh
 results=$work/results.tsv
-mkdir -p "$work"
-lab=$(mktemp -d "$work/lab.XXXXXX")
-sockets=$(mktemp -d) # paths of sockets must be short
-
-# shellcheck source=e2e/bench/measure.sh
-. e2e/bench/measure.sh
-# shellcheck source=e2e/bench/rivals.sh
-. e2e/bench/rivals.sh
-# shellcheck source=e2e/bench/atoll.sh
-. e2e/bench/atoll.sh
-
-stop() {
-	local code=$?
-	trap - EXIT INT TERM
-	atoll_stop || code=1
-	e2e/lab/ceph.sh down "$lab" >&2 || code=1
-	rm -rf "$work"/*.raw "$sockets"
-	exit "$code"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-say() { printf '%s\n' "$*" >&2; }
 
 # make_image writes a raw file: runs of 64 MiB of random data, each followed by three times as much of nothing.
 make_image() {
@@ -83,13 +60,13 @@ once() {
 	sync
 	sleep 1 # let the OSDs finish what the run before left behind
 	[[ $tool != atoll_* ]] || atoll_prepare "$tool" "$@"
-	read0=$(osd_read_bytes "$sockets/osd")
+	read0=$(osd_counter central op_r_out_bytes)
 	before=$(cpu_by_part "$tool")
 	began=$(now)
 	"$tool" "$@" >>"$work/tools.log" 2>&1
 	ended=$(now)
 	after=$(cpu_by_part "$tool")
-	read1=$(osd_read_bytes "$sockets/osd")
+	read1=$(osd_counter central op_r_out_bytes)
 	awk -v OFS='\t' -v tool="$tool" -v sites=$# -v wall="$(minus "$ended" "$began")" -v bytes=$((read1 - read0)) \
 		-v before="$before" -v after="$after" 'BEGIN {
 			n = split(before, b, " "); split(after, a, " ")
@@ -113,12 +90,7 @@ main() {
 	local run tool count
 	: >"$results"
 	: >"$work/tools.log"
-	say "starting four clusters"
-	LAB_OSD_SIZE=40G e2e/lab/ceph.sh up "$lab" central "${sites[@]}" >&2
-	# The counters of the central OSD are read through its admin socket, which the lab leaves off.
-	sed -i "/^\[osd\]/a admin socket = $sockets/osd" "$lab/central/ceph.conf"
-	e2e/lab/ceph.sh osd-stop "$lab" central
-	e2e/lab/ceph.sh osd-start "$lab" central
+	LAB_OSD_SIZE=40G start_clusters central "${sites[@]}"
 	say "making an image of $((gib * 4)) GiB with $gib GiB of random data"
 	make_image "$work/source.raw"
 	source_sum=$(sha256sum <"$work/source.raw" | cut -d' ' -f1)

@@ -10,6 +10,7 @@ declare -A sets=(
 	[keystone]='keystone uwsgi-core uwsgi-plugin-python3 curl jq'
 	[tempest]='tempest python3-tempest glance-tempest-plugin'
 	[clients]='python3-glanceclient python3-openstackclient'
+	[tenant]='fio jq'
 	[barbican]='barbican-api openssl python3-cursive'
 )
 
@@ -50,7 +51,7 @@ have() {
 	python3-cursive) python3 -c 'import cursive' 2>/dev/null ;;
 	uwsgi-core) command -v uwsgi >/dev/null ;;
 	uwsgi-plugin-python3) command -v uwsgi_python3 >/dev/null ;;
-	curl | jq | openssl) command -v "$1" >/dev/null ;;
+	curl | jq | openssl | fio) command -v "$1" >/dev/null ;;
 	python3-glanceclient) command -v glance >/dev/null ;;
 	python3-openstackclient) command -v openstack >/dev/null ;;
 	*) true ;;

@@ -120,7 +120,11 @@ func note(file string, l *line) error {
 	if file == "" {
 		return nil
 	}
-	return os.WriteFile(file, []byte(strconv.FormatInt(l.moved.Load(), 10)+"\n"), 0o644)
+	// Whoever reads the file meanwhile finds a number in it.
+	if err := os.WriteFile(file+".new", []byte(strconv.FormatInt(l.moved.Load(), 10)+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 func run(rate int64, delay time.Duration, file string, pairs []string) error {
@@ -128,11 +132,13 @@ func run(rate int64, delay time.Duration, file string, pairs []string) error {
 		return errors.New("--rate must be positive and --delay not negative")
 	}
 	toSite, fromSite := &line{rate: rate, delay: delay}, &line{rate: rate, delay: delay}
-	if len(pairs) == 0 {
-		return errors.Join(toSite.pass(os.Stdout, os.Stdin), note(file, toSite))
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	piped := make(chan error, 1)
+	if len(pairs) == 0 {
+		signal.Ignore(syscall.SIGPIPE) // a reader that was killed is an error of the write, and the figure is still wanted
+		go func() { piped <- toSite.pass(os.Stdout, os.Stdin) }()
+	}
 	for _, p := range pairs {
 		from, to, ok := strings.Cut(p, "=")
 		if !ok {
@@ -145,12 +151,14 @@ func run(rate int64, delay time.Duration, file string, pairs []string) error {
 		defer func() { _ = lis.Close() }()
 		go serve(lis, to, fromSite, toSite)
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-piped:
+			return errors.Join(err, note(file, toSite))
 		case <-tick.C:
 			if err := note(file, toSite); err != nil {
 				return err
