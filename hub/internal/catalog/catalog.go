@@ -13,6 +13,7 @@ import (
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 	storev1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/store/v1"
 )
 
@@ -45,18 +46,27 @@ func (c *Catalog) Read() Reader { return c.records }
 // Subscribe returns a subscription to changes of records.
 func (c *Catalog) Subscribe() Subscription { return c.records.Subscribe() }
 
-// attempts bounds how often a request that lost a race is repeated. Each loss means that another request succeeded.
-const attempts = 20
+// race says how a request that lost a race is repeated: at once, then after waits that keep apart the many who change the same
+// record. Each loss means that another request succeeded.
+var race = retry.Policy{Initial: 2 * time.Millisecond, Max: 100 * time.Millisecond}
+
+const (
+	attempts = 20 // in all
+	atOnce   = 2  // of them without a wait before
+)
 
 // repeat calls f, which reads, decides and commits, again while it loses races.
 func repeat(ctx context.Context, f func() error) error {
-	var err error
-	for range attempts {
-		if err = f(); !fault.Is(err, fault.Conflict) || ctx.Err() != nil {
+	wait := race.Backoff()
+	for i := 1; ; i++ {
+		err := f()
+		if i == attempts || !fault.Is(err, fault.Conflict) || ctx.Err() != nil {
+			return err
+		}
+		if i >= atOnce && wait.Wait(ctx) != nil {
 			return err
 		}
 	}
-	return err
 }
 
 func (c *Catalog) stamp() *timestamppb.Timestamp { return timestamppb.New(c.now()) }
