@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
@@ -47,12 +48,12 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 		return f.zero(ctx, c)
 	}
 	if c.read {
-		same, err := f.compare(ctx, c, buf)
+		sum, same, err := f.holds(ctx, c, buf)
 		if err != nil {
 			return err
 		}
 		if same {
-			f.note(c.i, c.digest, f.sum(buf[:f.chunkLen(c.i)], false))
+			f.note(ctx, c.i, c.digest, sum)
 			f.resumed(c.i)
 			return nil
 		}
@@ -65,7 +66,7 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 	if err := f.put(ctx, c, raw); err != nil {
 		return err
 	}
-	f.note(c.i, c.digest, sum)
+	f.note(ctx, c.i, c.digest, sum)
 	f.track.finish(c.i, 0)
 	if c.fresh {
 		f.keepPromise(manifest.ChunkSize)
@@ -85,7 +86,29 @@ func (f *fill) zero(ctx context.Context, c chunk) error {
 	return nil
 }
 
-// compare reports whether the hidden image holds the chunk already.
+// holds reports whether the hidden image holds the chunk already, and what the store should say of it then. It reads what the
+// store's sum does not acquit.
+func (f *fill) holds(ctx context.Context, c chunk, buf []byte) (sum uint64, same bool, err error) {
+	if want, ok := f.ledger.sum(c.i, c.digest); ok && !f.noSums.Load() {
+		got, held, err := f.img.Sum(ctx, c.i)
+		switch {
+		case rbd.IsNoSums(err):
+			f.noSums.Store(true)
+		case err != nil:
+			return 0, false, atStore(err)
+		case err == nil && held && got == want:
+			f.proved.WithLabelValues(bySum).Inc()
+			return want, true, nil
+		}
+	}
+	if same, err = f.compare(ctx, c, buf); err != nil || !same {
+		return 0, false, err
+	}
+	f.proved.WithLabelValues(byRead).Inc()
+	return f.sum(buf[:f.chunkLen(c.i)], false), true, nil
+}
+
+// compare reads the chunk and reports whether it is right.
 func (f *fill) compare(ctx context.Context, c chunk, buf []byte) (bool, error) {
 	off := int64(c.i) * manifest.ChunkSize
 	n := min(int64(f.chunkLen(c.i)), f.sizeNow()-off)

@@ -108,7 +108,7 @@ type Manager struct {
 // key names a replica.
 type key = journal.Key
 
-// pace holds the waits; tests shorten them.
+// pace holds the waits and the like; tests shorten them.
 type pace struct {
 	healthy   time.Duration // between health checks of a store that is well
 	unhealthy time.Duration // and of one that is not; also before a removal that failed unseen is tried again
@@ -122,6 +122,7 @@ type pace struct {
 	hubMax    time.Duration // longest such wait
 	gone      time.Duration // before a content that was gone is asked for again
 	frame     time.Duration // one attempt to fetch or send a frame may take so long; a limit of the hub may make it slow, silence ends it earlier
+	ledger    int           // chunks after which the ledger of a hidden image is stored: what must be read when the journal is lost
 }
 
 func defaultPace() pace {
@@ -129,6 +130,7 @@ func defaultPace() pace {
 		healthy: 30 * time.Second, unhealthy: 5 * time.Second, answer: 30 * time.Second, firm: 15 * time.Minute,
 		progress: 250 * time.Millisecond, inUse: 30 * time.Second, busy: 5 * time.Second, busyTries: 18,
 		hubFirst: 200 * time.Millisecond, hubMax: 5 * time.Second, gone: 15 * time.Second, frame: 10 * time.Minute,
+		ledger: 32,
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *site) begin() *site {
 	s.m.pace = pace{
 		healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: 10 * time.Second, firm: 10 * time.Second,
 		progress: 5 * time.Millisecond, inUse: 20 * time.Millisecond, busy: 10 * time.Millisecond, busyTries: 200,
-		hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second,
+		hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second, ledger: 2,
 	}
 	s.view, s.seen = map[string]*agentv1.ObservedReplica{}, nil
 	return s.run()
