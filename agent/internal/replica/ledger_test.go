@@ -69,7 +69,7 @@ func TestLedgerTellsOnlyWhatWasAdded(t *testing.T) {
 			case "no base64":
 				b[at] = '!'
 			}
-			img[key] = string(b)
+			_ = img.SetMeta(t.Context(), key, string(b))
 		}
 		again, other := newLedger(conA, 1), newLedger(conB, 1)
 		for _, l := range []*ledger{again, other} {
@@ -78,8 +78,8 @@ func TestLedgerTellsOnlyWhatWasAdded(t *testing.T) {
 			}
 		}
 		lost := 0
-		for i := range 3 * ledgerChunks {
-			e := added[i]
+		added[rapid.IntRange(0, 3*ledgerChunks-1).Filter(func(i int) bool { return added[i].sum == 0 }).Draw(t, "other")] = ledgerEntry{}
+		for i, e := range added {
 			got, ok := again.sum(i, e.digest)
 			if ok && got != e.sum {
 				t.Fatalf("chunk %d has the sum %x, added was %x", i, got, e.sum)
@@ -87,12 +87,12 @@ func TestLedgerTellsOnlyWhatWasAdded(t *testing.T) {
 			if !ok && e.sum != 0 {
 				lost++
 			}
+			if _, ok := other.sum(i, e.digest); ok {
+				t.Fatalf("chunk %d has a sum of another content", i)
+			}
 			e.digest[5]++
 			if _, ok := again.sum(i, e.digest); ok {
 				t.Fatalf("chunk %d has a sum of another digest", i)
-			}
-			if _, ok := other.sum(i, added[i].digest); ok {
-				t.Fatalf("chunk %d has a sum of another content", i)
 			}
 		}
 		if damaged == "" && lost > 0 || damaged == "flip" && lost > 1 {
