@@ -130,7 +130,8 @@ func (f *fill) put(ctx context.Context, c chunk, raw []byte) error {
 	for len(raw) > 0 {
 		part := raw[:min(writeSize, len(raw))]
 		if !c.fresh || !frame.IsZero(part) {
-			if err := f.img.WriteAt(ctx, part, off); err != nil {
+			err := f.s.valve.do(ctx, len(part), func() error { return f.img.WriteAt(ctx, part, off) })
+			if err != nil {
 				return atStore(err)
 			}
 			f.m.metrics.written.WithLabelValues(string(f.j.key.Store)).Add(float64(len(part)))

@@ -82,6 +82,9 @@ type Store struct {
 	Name string // name of the pool, reported until the cluster has told it itself
 	// Verify says how copies are verified; default VerifyChecksums.
 	Verify string
+	// WriteDepth is how many writes of fills may be in flight, 1 to MaxWriteDepth; 0: as many as Parallel fills with
+	// Workers make, or fewer, see governor.
+	WriteDepth int
 }
 
 // Manager keeps the site's stores as the hub wants them. Its methods may be called from several goroutines and do not
@@ -149,7 +152,10 @@ func New(cfg Config) *Manager {
 		offers: make(map[offerKey]*offer), queue: &queue{parallel: cfg.Parallel},
 	}
 	for id, s := range cfg.Stores {
-		m.stores[id] = newStore(id, s, cfg.Parallel, cfg.Workers)
+		st := newStore(id, s, cfg.Parallel, cfg.Workers)
+		gauge := m.metrics.depth.WithLabelValues(string(id))
+		st.valve = newValve(s.WriteDepth, cfg.Parallel*cfg.Workers, cfg.Now, m.log.With("store", id), gauge)
+		m.stores[id] = st
 	}
 	return m
 }
