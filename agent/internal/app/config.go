@@ -51,9 +51,9 @@ type StoreConfig struct {
 	Path     string   `json:"path"`
 	Verify   string   `json:"verify"`
 
-	// WriteDepth is a number, or "auto".
+	// WriteDepth is a number, "auto" or "gentle".
 	WriteDepth json.RawMessage `json:"write_depth"`
-	depth      int             // what it says; 0: auto
+	depth      int             // what it says
 }
 
 const (
@@ -208,10 +208,12 @@ func (s *StoreConfig) check(field string) error {
 func (s *StoreConfig) checkDepth(field string) error {
 	switch text := string(s.WriteDepth); text {
 	case "", "null", `"auto"`:
-		s.depth = 0
+		s.depth = replica.WriteAuto
+	case `"gentle"`:
+		s.depth = replica.WriteGentle
 	default:
 		if json.Unmarshal(s.WriteDepth, &s.depth) != nil || s.depth < 1 || s.depth > replica.MaxWriteDepth {
-			return fault.BadField(field, "%s is neither auto nor a number from 1 to %d", text, replica.MaxWriteDepth)
+			return fault.BadField(field, "%s is not auto, gentle or a number from 1 to %d", text, replica.MaxWriteDepth)
 		}
 	}
 	return nil

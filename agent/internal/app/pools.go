@@ -23,7 +23,7 @@ type pool struct {
 	id     image.StoreID
 	name   string
 	verify string // replica.VerifyChecksums or VerifyRead
-	depth  int    // of writes; 0: a governor decides
+	depth  int    // of writes, see replica.Store
 	rbd.Pool
 }
 

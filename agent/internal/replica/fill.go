@@ -36,7 +36,7 @@ type fill struct {
 	ledger *ledger          // nil when the store is not asked for sums
 	noSums atomic.Bool      // the store cannot sum up chunks of the hidden image
 	proved *prometheus.CounterVec
-	before bits             // chunks that the pool held when the attempt began
+	before bits // chunks that the pool held when the attempt began
 	stream *stream
 	base   atomic.Pointer[base] // nil: none, or none any more
 	opened rbd.Snapshot         // of the base; nil when there was none

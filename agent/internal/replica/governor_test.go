@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
 )
 
 // simOSDs is a store in simulated time: writes wait for one of some servers, each of which needs service for one. What tenants
@@ -229,6 +231,41 @@ func TestValve(t *testing.T) {
 	}
 	if v.running != 0 || len(v.queue) != 0 {
 		t.Errorf("%d still running, %d waiting", v.running, len(v.queue))
+	}
+}
+
+// A gentle write is followed by a pause that is as long, within reason; one that failed is not.
+func TestValveGentle(t *testing.T) {
+	v := newTestValve(WriteGentle, 8)
+	now := time.Unix(0, 0)
+	var pauses []time.Duration
+	v.now = func() time.Time { return now }
+	v.pause = func(_ context.Context, d time.Duration) error { pauses = append(pauses, d); return nil }
+	for _, took := range []time.Duration{service, time.Minute} {
+		if err := v.do(t.Context(), v.piece, func() error { now = now.Add(took); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.do(t.Context(), v.piece, func() error { now = now.Add(service); return context.Canceled }); err == nil {
+		t.Error("an error was lost")
+	}
+	if got := fmt.Sprint(pauses); got != "[5ms 1s]" {
+		t.Errorf("pauses %s", got)
+	}
+}
+
+// Gentle fills write smaller pieces, one at a time, and the same bytes.
+func TestGentleFill(t *testing.T) {
+	hub := newFakeHub(t)
+	c := hub.add(conA, pattern(53, "dzhp"))
+	s := newSite(t, hub)
+	s.depth = WriteGentle
+	s.begin()
+	s.snapshot(c.describe(goalOf(goalPresent, 1, conA)))
+	s.await(isPresent, 1)
+	s.holds(c)
+	if n := s.pools[st0].Calls(rbdtest.OpWriteAt); n != 8+4+1 {
+		t.Errorf("%d writes", n)
 	}
 }
 

@@ -82,8 +82,7 @@ type Store struct {
 	Name string // name of the pool, reported until the cluster has told it itself
 	// Verify says how copies are verified; default VerifyChecksums.
 	Verify string
-	// WriteDepth is how many writes of fills may be in flight, 1 to MaxWriteDepth; 0: as many as Parallel fills with
-	// Workers make, or fewer, see governor.
+	// WriteDepth is how many writes of fills may be in flight, 1 to MaxWriteDepth; or WriteAuto, WriteGentle.
 	WriteDepth int
 }
 

@@ -52,6 +52,7 @@ type site struct {
 	dirs              map[image.StoreID]string
 	journal, sums     string
 	verify, compact   string
+	depth             int
 	workers, parallel int
 	registry          *prometheus.Registry
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
@@ -119,7 +120,7 @@ func (s *site) begin() *site {
 			p = s.wrap(id, p)
 		}
 		s.pools[id] = rbdtest.NewFaulty(p)
-		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify}
+		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify, WriteDepth: s.depth}
 	}
 	s.m = New(cfg)
 	s.m.pace = pace{

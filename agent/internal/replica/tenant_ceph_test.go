@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,45 +20,47 @@ import (
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/cephrbd"
 )
 
-// BenchmarkTenant measures how long a tenant's random writes of 4 KiB take, one at a time, alone and beside eight writers of a
-// copy, with fixed depths, in smaller pieces, and with a governor. It is run by hand, with -benchtime 5x (rounds), on the
-// cluster that ATOLL_TEST_CEPH_CONF names, with at least 4 GiB of free space.
-func BenchmarkTenant(b *testing.B) {
+// TestTenantOnCeph measures how long a tenant's random writes of 4 KiB take, one at a time, alone and beside eight writers of a
+// copy, with fixed depths, in smaller pieces, with pauses, and with a governor. It is for the figures only: it runs
+// ATOLL_TEST_TENANT_ROUNDS rounds on the cluster that ATOLL_TEST_CEPH_CONF names, with at least 4 GiB of free space.
+func TestTenantOnCeph(b *testing.T) {
 	conf := os.Getenv("ATOLL_TEST_CEPH_CONF")
-	if conf == "" {
-		b.Skip("ATOLL_TEST_CEPH_CONF names no cluster")
+	rounds, err := strconv.Atoi(os.Getenv("ATOLL_TEST_TENANT_ROUNDS"))
+	if conf == "" || err != nil {
+		b.Skip("ATOLL_TEST_CEPH_CONF or ATOLL_TEST_TENANT_ROUNDS is not set")
 	}
-	const quiet = -1
+	const quiet = -2
 	modes := []struct {
-		name        string
-		depth       int
-		piece, most int
+		name      string
+		depth     int
+		tolerance float64
 	}{
-		{"alone", quiet, 0, 0},
-		{"depth 8", 8, writeSize, 0},
-		{"depth 4", 4, writeSize, 0},
-		{"depth 2", 2, writeSize, 0},
-		{"depth 1", 1, writeSize, 0},
-		{"auto", 0, writeSize, 32},
-		{"depth 1, 512 KiB", 1, 512 << 10, 0},
-		{"depth 1, 128 KiB", 1, 128 << 10, 0},
+		{"alone", quiet, 0}, {"depth 8", 8, 0}, {"depth 4", 4, 0}, {"depth 2", 2, 0}, {"depth 1", 1, 0}, {"gentle", WriteGentle, 0}, {"auto", WriteAuto, 2}, {"auto3", WriteAuto, 3}, {"auto4", WriteAuto, 4},
 	}
 	t := newTenant(b, conf)
-	half, last, rate := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
-	for range b.N {
+	half, last, rate, idle := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
+	for range rounds {
 		for _, m := range modes {
-			var v *valve
-			if m.depth != quiet {
-				v = newValve(m.depth, m.most, time.Now, hclog.NewNullLogger(), prometheus.NewGauge(prometheus.GaugeOpts{}))
+			valve := func() *valve {
+				if m.depth == quiet {
+					return nil
+				}
+				v := newValve(m.depth, 32, time.Now, hclog.NewNullLogger(), prometheus.NewGauge(prometheus.GaugeOpts{}))
+				if v.gov != nil {
+					v.gov.tolerance = m.tolerance
+				}
+				return v
 			}
-			p50, p99, mibs := t.measure(b, v, m.piece)
+			p50, p99, mibs := t.measure(b, valve(), true)
 			half[m.name], last[m.name], rate[m.name] = append(half[m.name], p50), append(last[m.name], p99), append(rate[m.name], mibs)
+			_, _, mibs = t.measure(b, valve(), false)
+			idle[m.name] = append(idle[m.name], mibs)
 		}
 	}
 	median := func(v []float64) float64 { slices.Sort(v); return v[len(v)/2] }
-	out := fmt.Sprintf("medians of %d rounds\n%-18s %10s %10s %12s", b.N, "", "p50 ms", "p99 ms", "copy MiB/s")
+	out := fmt.Sprintf("medians of %d rounds\n%-12s %10s %10s %10s %18s", rounds, "", "p50 ms", "p99 ms", "copy MiB/s", "without tenant")
 	for _, m := range modes {
-		out += fmt.Sprintf("\n%-18s %10.2f %10.2f %12.0f", m.name, median(half[m.name]), median(last[m.name]), median(rate[m.name]))
+		out += fmt.Sprintf("\n%-12s %10.2f %10.2f %10.0f %18.0f", m.name, median(half[m.name]), median(last[m.name]), median(rate[m.name]), median(idle[m.name]))
 	}
 	b.Log(out)
 }
@@ -73,7 +76,7 @@ const (
 	tenantCopy = 1 << 30
 )
 
-func newTenant(b *testing.B, conf string) *tenant {
+func newTenant(b *testing.T, conf string) *tenant {
 	b.Helper()
 	t := &tenant{data: make([]byte, 8*writeSize)}
 	_, _ = rand.Read(t.data)
@@ -108,8 +111,9 @@ func newTenant(b *testing.B, conf string) *tenant {
 	return t
 }
 
-// measure returns percentiles of the tenant's writes in ms and the rate of the copy. Without a valve there is no copy.
-func (t *tenant) measure(b *testing.B, v *valve, piece int) (p50, p99, mibs float64) {
+// measure returns percentiles of the tenant's writes in ms, if there is one, and the rate of the copy. Without a valve there is
+// no copy.
+func (t *tenant) measure(b *testing.T, v *valve, busy bool) (p50, p99, mibs float64) {
 	b.Helper()
 	const writers = 8
 	ctx, stop := context.WithCancel(b.Context())
@@ -120,8 +124,9 @@ func (t *tenant) measure(b *testing.B, v *valve, piece int) (p50, p99, mibs floa
 		if v == nil {
 			break
 		}
+		piece := v.piece
 		wg.Go(func() {
-			for off := int64(w * piece); ; off = (off + int64(writers*piece)) % tenantCopy {
+			for off := int64(w * piece); ctx.Err() == nil; off = (off + int64(writers*piece)) % tenantCopy {
 				err := v.do(ctx, piece, func() error {
 					return t.img.WriteAt(context.WithoutCancel(ctx), t.data[w*piece:(w+1)*piece], off)
 				})
@@ -138,6 +143,10 @@ func (t *tenant) measure(b *testing.B, v *valve, piece int) (p50, p99, mibs floa
 	var took []time.Duration
 	began := time.Now()
 	for time.Since(began) < 4*time.Second {
+		if !busy {
+			<-time.After(100 * time.Millisecond)
+			continue
+		}
 		n, err := rand.Int(rand.Reader, big.NewInt(tenantDisk/4096))
 		if err != nil {
 			b.Fatal(err)
@@ -152,6 +161,9 @@ func (t *tenant) measure(b *testing.B, v *valve, piece int) (p50, p99, mibs floa
 	stop()
 	wg.Wait()
 	slices.Sort(took)
+	if !busy {
+		return 0, 0, mibs
+	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return ms(took[len(took)/2]), ms(took[len(took)*99/100]), mibs
 }

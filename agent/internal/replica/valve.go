@@ -8,10 +8,20 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
-// MaxWriteDepth is the largest Store.WriteDepth.
-const MaxWriteDepth = 256
+// What Store.WriteDepth may say.
+const (
+	WriteAuto     = 0   // as many as the governor says
+	WriteGentle   = -1  // one at a time, of a quarter of the size, and as long a pause after each as it took
+	MaxWriteDepth = 256 // the largest number
+)
+
+// gentleSize is the length of a gentle write. Measured: a tenant waits less than half as long for it as for one of writeSize, and
+// a copy is hardly slower for it, unlike with still smaller ones.
+const gentleSize = 512 << 10
 
 // valve lets so many writes into a store at a time as its governor says, in the order in which they came. Without a governor
 // the limit is fixed.
@@ -19,6 +29,8 @@ type valve struct {
 	now   func() time.Time
 	log   hclog.Logger
 	gauge prometheus.Gauge
+	piece int                                              // length of a write
+	pause func(ctx context.Context, d time.Duration) error // nil: none
 
 	mu      sync.Mutex
 	gov     *governor
@@ -27,12 +39,15 @@ type valve struct {
 	queue   []chan struct{} // closed when it is the turn of its owner
 }
 
-// newValve makes a valve for a store. depth 0 lets a governor decide, up to most.
+// newValve makes a valve for a store. The governor of WriteAuto decides up to most.
 func newValve(depth, most int, now func() time.Time, log hclog.Logger, gauge prometheus.Gauge) *valve {
-	v := &valve{now: now, log: log, gauge: gauge, limit: depth}
-	if depth == 0 {
+	v := &valve{now: now, log: log, gauge: gauge, limit: depth, piece: writeSize}
+	switch depth {
+	case WriteAuto:
 		v.gov = newGovernor(most)
 		v.limit = v.gov.limit
+	case WriteGentle:
+		v.limit, v.piece, v.pause = 1, gentleSize, retry.Sleep
 	}
 	gauge.Set(float64(v.limit))
 	return v
@@ -46,9 +61,16 @@ func (v *valve) do(ctx context.Context, n int, write func() error) error {
 	}
 	began := v.now()
 	err = write()
-	v.leave(window, v.now().Sub(began), err == nil && n == writeSize)
+	took := v.now().Sub(began)
+	if v.pause != nil && err == nil {
+		_ = v.pause(ctx, min(took, pauseMax)) // what ends it early ends the next write, too
+	}
+	v.leave(window, took, err == nil && n == writeSize)
 	return err
 }
+
+// pauseMax bounds the pause after a gentle write: a store that hangs for a minute is not to be left alone for another.
+const pauseMax = time.Second
 
 func (v *valve) enter(ctx context.Context) (window int, err error) {
 	v.mu.Lock()
