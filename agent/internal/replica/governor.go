@@ -13,9 +13,8 @@ import (
 // store's queues, ours or those of tenants, begins to outweigh the work. It does nothing while no more writes are wanted.
 // Not safe for concurrent use.
 type governor struct {
-	max       int
-	limit     int
-	tolerance float64
+	max   int
+	limit int
 
 	window   int             // number of the window
 	took     []time.Duration // what writes of it have taken
@@ -31,13 +30,15 @@ type governor struct {
 }
 
 const (
+	// tolerance is as low as one OSD's speed allows: eight writes in flight take nearly four times as long as one.
+	tolerance  = 3.0
 	probeEvery = 20 * time.Second
 	probeKeep  = 30 // 10 minutes
 	windowMin  = 8  // writes
 )
 
 func newGovernor(most int) *governor {
-	return &governor{max: most, limit: 1, tolerance: 2, probing: true, back: min(2, most)}
+	return &governor{max: most, limit: 1, probing: true, back: min(2, most)}
 }
 
 // begin is told of a write that starts as one of n in flight. It returns the window, which end wants to know.
@@ -75,13 +76,13 @@ func (g *governor) decide(now time.Time) {
 		return
 	}
 	switch slow := float64(g.latest) / float64(slices.Min(g.lows)); {
-	case slow > g.tolerance:
+	case slow > tolerance:
 		g.steady = true
 		g.limit = max(1, g.limit*3/4)
 	case !g.waited:
 	case !g.steady:
 		g.limit = min(2*g.limit, g.max)
-	case slow < 0.9*g.tolerance:
+	case slow < 0.9*tolerance:
 		g.limit = min(g.limit+1, g.max)
 	}
 	if now.Sub(g.probed) >= probeEvery {

@@ -14,14 +14,15 @@
 //     tells of another hidden image than the one that is there.
 //  2. The content id is stored with the hidden image. One without it, or with another, is taken over: all that it holds
 //     is compared with the manifest before use.
-//  3. Chunks are written; each is noted in the journal after its write returned. What the pool holds but the journal does
-//     not know is read and compared; what the journal knows but the pool does not hold is written again.
+//  3. Chunks are written; each is noted in the journal after its write returned, and now and then the sums of many are
+//     stored with the image, see ledger. What the pool holds but the journal does not know is compared, by its sum or by
+//     reading it; what the journal knows but the pool does not hold is written again.
 //  4. The exact length is set, everything is flushed, the snapshot is created. A hidden image that has a snapshot when an
 //     attempt begins loses it before anything is written.
 //  5. The snapshot is compared with the manifest: the store sums up each chunk, and that must be the sum of the bytes with
 //     the manifest's digest that the agent had in memory. What has no such sum, or another, is read back. Damage: the
 //     snapshot is removed, the damaged chunks are forgotten in the journal, then written again, and so on from 4.
-//  6. The root digest is stored with the image, the snapshot is protected.
+//  6. The ledger is removed from the image, the root digest stored with it, the snapshot protected.
 //  7. The hidden image is renamed to UUID. This is the publication, and atomic: before it nothing is visible, after it
 //     the copy is complete and verified.
 //  8. The sums are kept for verifications and the journal is removed. One without its hidden image is removed by 1, or as garbage.
