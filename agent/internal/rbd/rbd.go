@@ -86,9 +86,9 @@ type Snapshot interface {
 // Summer sums up chunks where they are kept, so that their bytes do not move.
 type Summer interface {
 	// Sum returns the xxHash64 with seed 0 of what the store holds of the manifest chunk (4 MiB) with number i, from its first
-	// byte on. Of an image that is written it is the sum of now. That may be less than the chunk: what is not held behind it reads as zeroes. So an equal sum of the same bytes
-	// proves them, one of other bytes nothing. held is false when the store holds nothing of the chunk, which reads as zeroes
-	// then. Fails with Precondition NO_SUMS when the store cannot do that for this image. Safe for concurrent use.
+	// byte on; of an image that is being written, the sum of now. That may be less than the chunk: what is not held behind it
+	// reads as zeroes. So an equal sum of the same bytes proves them, one of other bytes nothing. held is false when the store
+	// holds nothing of the chunk, which reads as zeroes then. Fails with Precondition NO_SUMS when the store cannot do that for this image. Safe for concurrent use.
 	Sum(ctx context.Context, i int) (sum uint64, held bool, err error)
 }
 

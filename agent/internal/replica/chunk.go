@@ -96,7 +96,7 @@ func (f *fill) holds(ctx context.Context, c chunk, buf []byte) (sum uint64, same
 			f.noSums.Store(true)
 		case err != nil:
 			return 0, false, atStore(err)
-		case err == nil && held && got == want:
+		case held && got == want:
 			f.proved.WithLabelValues(bySum).Inc()
 			return want, true, nil
 		}

@@ -227,7 +227,8 @@ func (f *fill) note(ctx context.Context, i int, d manifest.Digest, sum uint64) {
 		}
 	}
 	if f.ledger.add(i, d, sum) {
-		if err := f.ledger.store(ctx, f.img); err != nil {
+		err := f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.ledger.store(ctx, f.img) })
+		if err != nil {
 			f.log.Debug("sums not stored with the image", "chunk", i, "error", err)
 		}
 	}

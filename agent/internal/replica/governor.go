@@ -8,7 +8,7 @@ import (
 // governor decides how many writes may be in flight in a store, from how long they take.
 //
 // Every probeEvery it writes one after the other for a moment: what a write takes then is what the store needs while nobody
-// queues behind us. The lowest of these of the last ten minutes or so is what writes are compared with. While they take at most
+// queues behind us. The lowest of these in the last ten minutes of writing is what writes are compared with. While they take at most
 // tolerance times as long, one more is allowed; when they take longer, a quarter fewer. So it ends where waiting in the
 // store's queues, ours or those of tenants, begins to outweigh the work. It does nothing while no more writes are wanted.
 // Not safe for concurrent use.

@@ -147,7 +147,7 @@ func (l *ledger) store(ctx context.Context, img metadata) error {
 		l.mu.Lock()
 		if err != nil {
 			p.dirty = true
-			return atStore(err)
+			return err
 		}
 	}
 	return nil
