@@ -40,7 +40,10 @@ func TestParseVerify(t *testing.T) {
 }
 
 func TestParseWriteDepth(t *testing.T) {
-	for text, want := range map[string]int{"": 0, ", write_depth: auto": 0, ", write_depth: null": 0, ", write_depth: gentle": replica.WriteGentle, ", write_depth: 1": 1, ", write_depth: 256": 256} {
+	for text, want := range map[string]int{
+		"": replica.WriteAuto, ", write_depth: auto": replica.WriteAuto, ", write_depth: null": replica.WriteAuto,
+		", write_depth: gentle": replica.WriteGentle, ", write_depth: 1": 1, ", write_depth: 256": 256,
+	} {
 		c, err := parse([]byte(strings.Replace(good, "/srv/images", "/srv/images"+text, 1)))
 		if err != nil || c.Stores[0].depth != want {
 			t.Errorf("%q: got %v, %v", text, c, err)

@@ -116,7 +116,7 @@ func TestGovernorIdleCluster(t *testing.T) {
 	if d := c.g.depth(); d != 32 {
 		t.Errorf("depth is %d after two seconds", d)
 	}
-	rate, depth := c.run(2 * time.Minute)
+	rate, depth := c.run(time.Minute)
 	if ideal := 32 / service.Seconds(); rate < 0.9*ideal || depth < 30 {
 		t.Errorf("%.0f writes per second of %.0f, mean depth %.1f", rate, ideal, depth)
 	}
@@ -147,7 +147,7 @@ func TestGovernorTenants(t *testing.T) {
 		if d := c.g.depth(); d > 3 {
 			t.Errorf("round %d: depth is %d, two seconds after tenants came", round, d)
 		}
-		if _, depth := c.run(2 * time.Minute); depth > 2 {
+		if _, depth := c.run(30 * time.Second); depth > 2 {
 			t.Errorf("round %d: mean depth is %.1f beside tenants", round, depth)
 		}
 		osds.service = service
@@ -158,7 +158,7 @@ func TestGovernorTenants(t *testing.T) {
 		if d := c.g.depth(); d != 16 {
 			t.Errorf("round %d: depth is %d, three seconds after tenants went", round, d)
 		}
-		c.run(time.Minute)
+		c.run(30 * time.Second)
 	}
 	if got := fmt.Sprint(changes); got != "[true false true false true false]" {
 		t.Errorf("changes: %s", got)
