@@ -50,6 +50,10 @@ type StoreConfig struct {
 	Features []string `json:"features"`
 	Path     string   `json:"path"`
 	Verify   string   `json:"verify"`
+
+	// WriteDepth is a number, "auto" or "gentle".
+	WriteDepth json.RawMessage `json:"write_depth"`
+	depth      int             // what it says
 }
 
 const (
@@ -168,6 +172,9 @@ func (s *StoreConfig) check(field string) error {
 	default:
 		return fault.BadField(field+".verify", "%q is not checksums or read", s.Verify)
 	}
+	if err := s.checkDepth(field + ".write_depth"); err != nil {
+		return err
+	}
 	switch s.Driver {
 	case driverCeph:
 		switch {
@@ -193,6 +200,21 @@ func (s *StoreConfig) check(field string) error {
 		}
 	default:
 		return fault.BadField(field+".driver", "%q is not one of ceph, file", s.Driver)
+	}
+	return nil
+}
+
+// checkDepth reads WriteDepth.
+func (s *StoreConfig) checkDepth(field string) error {
+	switch text := string(s.WriteDepth); text {
+	case "", "null", `"auto"`:
+		s.depth = replica.WriteAuto
+	case `"gentle"`:
+		s.depth = replica.WriteGentle
+	default:
+		if json.Unmarshal(s.WriteDepth, &s.depth) != nil || s.depth < 1 || s.depth > replica.MaxWriteDepth {
+			return fault.BadField(field, "%s is not auto, gentle or a number from 1 to %d", text, replica.MaxWriteDepth)
+		}
 	}
 	return nil
 }

@@ -39,6 +39,18 @@ func TestParseVerify(t *testing.T) {
 	}
 }
 
+func TestParseWriteDepth(t *testing.T) {
+	for text, want := range map[string]int{
+		"": replica.WriteAuto, ", write_depth: auto": replica.WriteAuto, ", write_depth: null": replica.WriteAuto,
+		", write_depth: gentle": replica.WriteGentle, ", write_depth: 1": 1, ", write_depth: 256": 256,
+	} {
+		c, err := parse([]byte(strings.Replace(good, "/srv/images", "/srv/images"+text, 1)))
+		if err != nil || c.Stores[0].depth != want {
+			t.Errorf("%q: got %v, %v", text, c, err)
+		}
+	}
+}
+
 func TestParseSeveralHubs(t *testing.T) {
 	want := Addresses{"a:1", "b:2"}
 	for _, list := range []string{`"a:1,b:2"`, `"a:1, b:2"`, `["a:1", "b:2"]`} {
@@ -66,6 +78,10 @@ func TestParseBad(t *testing.T) {
 	for _, c := range []struct{ field, text string }{
 		{"site", change("site: dcn0", "site: Bad Site")},
 		{"stores[0].verify", change("path: /srv/images", "path: /srv/images, verify: never")},
+		{"stores[0].write_depth", change("path: /srv/images", "path: /srv/images, write_depth: 0")},
+		{"stores[0].write_depth", change("path: /srv/images", "path: /srv/images, write_depth: 257")},
+		{"stores[0].write_depth", change("path: /srv/images", "path: /srv/images, write_depth: 1.5")},
+		{"stores[0].write_depth", change("path: /srv/images", "path: /srv/images, write_depth: deep")},
 		{"site", change("site: dcn0", "")},
 		{"site", change("site: dcn0", "site: [a]")},
 		{"hub.link", change("127.0.0.1:9394", "127.0.0.1")},

@@ -23,6 +23,7 @@ type pool struct {
 	id     image.StoreID
 	name   string
 	verify string // replica.VerifyChecksums or VerifyRead
+	depth  int    // of writes, see replica.Store
 	rbd.Pool
 }
 
@@ -43,7 +44,7 @@ func openPools(ctx context.Context, stateDir string, stores []StoreConfig, log h
 		if name == "" {
 			name = s.ID
 		}
-		ps = append(ps, pool{image.StoreID(s.ID), name, s.Verify, p})
+		ps = append(ps, pool{id: image.StoreID(s.ID), name: name, verify: s.Verify, depth: s.depth, Pool: p})
 	}
 	return ps, nil
 }
@@ -68,7 +69,7 @@ func openPool(ctx context.Context, stateDir string, s StoreConfig, log hclog.Log
 func (ps pools) stores() map[image.StoreID]replica.Store {
 	out := map[image.StoreID]replica.Store{}
 	for _, p := range ps {
-		out[p.id] = replica.Store{Pool: p.Pool, Name: p.name, Verify: p.verify}
+		out[p.id] = replica.Store{Pool: p.Pool, Name: p.name, Verify: p.verify, WriteDepth: p.depth}
 	}
 	return out
 }

@@ -86,13 +86,13 @@ type Snapshot interface {
 // Summer sums up chunks where they are kept, so that their bytes do not move.
 type Summer interface {
 	// Sum returns the xxHash64 with seed 0 of what the store holds of the manifest chunk (4 MiB) with number i, from its first
-	// byte on. That may be less than the chunk: what is not held behind it reads as zeroes. So an equal sum of the same bytes
-	// proves them, one of other bytes nothing. held is false when the store holds nothing of the chunk, which reads as zeroes
-	// then. Fails with Precondition NO_SUMS when the store cannot do that for this snapshot. Safe for concurrent use.
+	// byte on; of an image that is being written, the sum of now. That may be less than the chunk: what is not held behind it
+	// reads as zeroes. So an equal sum of the same bytes proves them, one of other bytes nothing. held is false when the store
+	// holds nothing of the chunk, which reads as zeroes then. Fails with Precondition NO_SUMS when the store cannot do that for this image. Safe for concurrent use.
 	Sum(ctx context.Context, i int) (sum uint64, held bool, err error)
 }
 
-// NoSums is the error of Summer.Sum for a snapshot whose chunks cannot be summed up; cause may be nil.
+// NoSums is the error of Summer.Sum for an image whose chunks cannot be summed up; cause may be nil.
 func NoSums(cause error) error {
 	return fault.Wrap(cause, fault.Precondition, reasonNoSums, "the store cannot sum up the chunks of this image")
 }
@@ -106,9 +106,10 @@ const reasonNoSums = "NO_SUMS"
 type Image interface {
 	Reader
 	Writer
+	Summer
 	// Meta returns a value stored with SetMeta; empty when there is none.
 	Meta(ctx context.Context, key string) (string, error)
-	// SetMeta stores a small string with the image.
+	// SetMeta stores a string of a few KiB with the image; an empty one removes the key.
 	SetMeta(ctx context.Context, key, value string) error
 	// Snapshots returns the snapshot's state.
 	Snapshots

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/atoll-dcn/atoll/agent/internal/journal"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
@@ -32,7 +33,10 @@ type fill struct {
 	sizeMu sync.Mutex
 	size   int64            // of the hidden image
 	jour   *journal.Journal // nil when it cannot be used
-	before bits             // chunks that the pool held when the attempt began
+	ledger *ledger          // nil when the store is not asked for sums
+	noSums atomic.Bool      // the store cannot sum up chunks of the hidden image
+	proved *prometheus.CounterVec
+	before bits // chunks that the pool held when the attempt began
 	stream *stream
 	base   atomic.Pointer[base] // nil: none, or none any more
 	baseMu sync.Mutex           // guards named and opened
@@ -216,13 +220,18 @@ func (f *fill) has(i int, d manifest.Digest) bool {
 	return ok && got == d
 }
 
-// note writes the journal. A journal that cannot be written costs time after a crash, nothing else.
-func (f *fill) note(i int, d manifest.Digest, sum uint64) {
-	if f.jour == nil {
-		return
+// note writes journal and ledger. What cannot be written costs time after a crash, nothing else.
+func (f *fill) note(ctx context.Context, i int, d manifest.Digest, sum uint64) {
+	if f.jour != nil {
+		if err := f.jour.Record(i, d, sum); err != nil {
+			f.log.Debug("journal not written", "chunk", i, "error", err)
+		}
 	}
-	if err := f.jour.Record(i, d, sum); err != nil {
-		f.log.Debug("journal not written", "chunk", i, "error", err)
+	if f.ledger.add(i, d, sum) {
+		err := f.m.firmly(ctx, f.s, func(ctx context.Context) error { return f.ledger.store(ctx, f.img) })
+		if err != nil {
+			f.log.Debug("sums not stored with the image", "chunk", i, "error", err)
+		}
 	}
 }
 

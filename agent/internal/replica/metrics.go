@@ -8,7 +8,7 @@ import (
 
 type metrics struct {
 	received, saved, written, resumed, offered, corrupt, fills, verifies, proved, adoptions *prometheus.CounterVec
-	healthy, free                                                                           *prometheus.GaugeVec
+	healthy, free, depth                                                                    *prometheus.GaugeVec
 }
 
 // newMetrics registers the metrics; r may be nil.
@@ -39,6 +39,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		proved:    counter("proved_chunks_total", "Chunks of copies compared with their manifest, by the store's checksum or by reading them.", "how"),
 		adoptions: counter("adoptions_total", "Readings of copies that somebody else has made, by how they ended.", "result"),
 		healthy:   gauge("store_healthy", "1 while the store can be used."),
+		depth:     gauge("write_depth", "Writes of fills that may be in flight in the store now."),
 		free:      gauge("store_free_bytes", "Free bytes of the store; 0 when unknown."),
 	}
 }

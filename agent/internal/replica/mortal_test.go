@@ -141,6 +141,11 @@ func (i *mortalImage) Meta(ctx context.Context, key string) (v string, err error
 	return v, err
 }
 
+func (i *mortalImage) Sum(ctx context.Context, n int) (sum uint64, held bool, err error) {
+	err = i.m.do(ctx, func() error { sum, held, err = i.Image.Sum(ctx, n); return err })
+	return sum, held, err
+}
+
 func (i *mortalImage) SetMeta(ctx context.Context, key, value string) error {
 	return i.m.do(ctx, func() error { return i.Image.SetMeta(ctx, key, value) })
 }

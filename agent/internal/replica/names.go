@@ -13,6 +13,7 @@ const (
 	metaContent  = "atoll.content"  // content id
 	metaImage    = "atoll.image"    // UUID of the image; another one in a clone, which inherits all metadata
 	metaManifest = "atoll.manifest" // root digest in hex; set right before publishing
+	metaSums     = "atoll.sums."    // and a page number: see ledger; hidden images only
 	metaVerified = "atoll.verified" // outcome of the latest verification, or of the check before publishing
 )
 

@@ -72,15 +72,28 @@ func (f *fill) takeOver(ctx context.Context) error {
 	if err != nil {
 		return atStore(err)
 	}
-	if content == string(f.j.want.content) {
+	kept := newLedger(f.j.want.content, f.m.pace.ledger)
+	if err := kept.load(ctx, f.img, f.size); err != nil {
+		return err
+	}
+	same := content == string(f.j.want.content)
+	if same && f.s.sums {
+		f.ledger = kept
 		return nil
 	}
-	return f.m.firmly(ctx, f.s, func(ctx context.Context) error {
+	err = f.m.firmly(ctx, f.s, func(ctx context.Context) error {
+		if err := kept.drop(ctx, f.img); err != nil || same {
+			return err
+		}
 		if err := f.img.SetMeta(ctx, metaImage, string(f.j.key.Image)); err != nil {
 			return err
 		}
 		return f.img.SetMeta(ctx, metaContent, string(f.j.want.content))
 	})
+	if err == nil && f.s.sums {
+		f.ledger = newLedger(f.j.want.content, f.m.pace.ledger)
+	}
+	return err
 }
 
 // fit makes the hidden image at least n bytes long.

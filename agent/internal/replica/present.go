@@ -26,7 +26,7 @@ func (m *Manager) present(ctx context.Context, j job) outcome {
 	place := m.lineUp(j)
 	defer m.stepOut(j, place)
 	f := &fill{
-		m: m, j: j, s: j.store, track: track, place: place,
+		m: m, j: j, s: j.store, track: track, place: place, proved: m.proved(j),
 		log: m.log.With("image", j.key.Image, "store", j.key.Store, "content", j.want.content),
 	}
 	if err := f.turn(ctx); err != nil {

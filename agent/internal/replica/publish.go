@@ -39,7 +39,7 @@ func (f *fill) check(ctx context.Context) ([]int, error) {
 		return nil, atStore(err)
 	}
 	defer closed(snap)
-	c := &comparison{snap: snap, man: f.man, stock: f.s.writing, sums: f.gather(), proved: f.m.proved(f.j)}
+	c := &comparison{snap: snap, man: f.man, stock: f.s.writing, sums: f.gather(), proved: f.proved}
 	return c.run(ctx)
 }
 
@@ -80,6 +80,9 @@ func (f *fill) proof() *agentv1.Verification {
 func (f *fill) publish(ctx context.Context) error {
 	proof := formatVerified(f.proof())
 	err := f.m.firmly(ctx, f.s, func(ctx context.Context) error {
+		if err := f.ledger.drop(ctx, f.img); err != nil {
+			return err
+		}
 		if err := f.img.SetMeta(ctx, metaVerified, proof); err != nil {
 			return err
 		}

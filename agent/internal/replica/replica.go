@@ -14,14 +14,15 @@
 //     tells of another hidden image than the one that is there.
 //  2. The content id is stored with the hidden image. One without it, or with another, is taken over: all that it holds
 //     is compared with the manifest before use.
-//  3. Chunks are written; each is noted in the journal after its write returned. What the pool holds but the journal does
-//     not know is read and compared; what the journal knows but the pool does not hold is written again.
+//  3. Chunks are written; each is noted in the journal after its write returned, and now and then the sums of many are
+//     stored with the image, see ledger. What the pool holds but the journal does not know is compared, by its sum or by
+//     reading it; what the journal knows but the pool does not hold is written again.
 //  4. The exact length is set, everything is flushed, the snapshot is created. A hidden image that has a snapshot when an
 //     attempt begins loses it before anything is written.
 //  5. The snapshot is compared with the manifest: the store sums up each chunk, and that must be the sum of the bytes with
 //     the manifest's digest that the agent had in memory. What has no such sum, or another, is read back. Damage: the
 //     snapshot is removed, the damaged chunks are forgotten in the journal, then written again, and so on from 4.
-//  6. The root digest is stored with the image, the snapshot is protected.
+//  6. The ledger is removed from the image, the root digest stored with it, the snapshot protected.
 //  7. The hidden image is renamed to UUID. This is the publication, and atomic: before it nothing is visible, after it
 //     the copy is complete and verified.
 //  8. The sums are kept for verifications and the journal is removed. One without its hidden image is removed by 1, or as garbage.
@@ -82,6 +83,8 @@ type Store struct {
 	Name string // name of the pool, reported until the cluster has told it itself
 	// Verify says how copies are verified; default VerifyChecksums.
 	Verify string
+	// WriteDepth is how many writes of fills may be in flight, 1 to MaxWriteDepth; or WriteAuto, WriteGentle.
+	WriteDepth int
 }
 
 // Manager keeps the site's stores as the hub wants them. Its methods may be called from several goroutines and do not
@@ -108,7 +111,7 @@ type Manager struct {
 // key names a replica.
 type key = journal.Key
 
-// pace holds the waits; tests shorten them.
+// pace holds the waits and the like; tests shorten them.
 type pace struct {
 	healthy   time.Duration // between health checks of a store that is well
 	unhealthy time.Duration // and of one that is not; also before a removal that failed unseen is tried again
@@ -122,6 +125,7 @@ type pace struct {
 	hubMax    time.Duration // longest such wait
 	gone      time.Duration // before a content that was gone is asked for again
 	frame     time.Duration // one attempt to fetch or send a frame may take so long; a limit of the hub may make it slow, silence ends it earlier
+	ledger    int           // chunks after which the ledger of a hidden image is stored: what must be read when the journal is lost
 }
 
 func defaultPace() pace {
@@ -129,6 +133,7 @@ func defaultPace() pace {
 		healthy: 30 * time.Second, unhealthy: 5 * time.Second, answer: 30 * time.Second, firm: 15 * time.Minute,
 		progress: 250 * time.Millisecond, inUse: 30 * time.Second, busy: 5 * time.Second, busyTries: 18,
 		hubFirst: 200 * time.Millisecond, hubMax: 5 * time.Second, gone: 15 * time.Second, frame: 10 * time.Minute,
+		ledger: 32,
 	}
 }
 
@@ -147,7 +152,10 @@ func New(cfg Config) *Manager {
 		offers: make(map[offerKey]*offer), queue: &queue{parallel: cfg.Parallel},
 	}
 	for id, s := range cfg.Stores {
-		m.stores[id] = newStore(id, s, cfg.Parallel, cfg.Workers)
+		st := newStore(id, s, cfg.Parallel, cfg.Workers)
+		gauge := m.metrics.depth.WithLabelValues(string(id))
+		st.valve = newValve(s.WriteDepth, cfg.Parallel*cfg.Workers, cfg.Now, m.log.With("store", id), gauge)
+		m.stores[id] = st
 	}
 	return m
 }

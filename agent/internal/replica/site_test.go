@@ -52,6 +52,7 @@ type site struct {
 	dirs              map[image.StoreID]string
 	journal, sums     string
 	verify, compact   string
+	depth             int
 	workers, parallel int
 	registry          *prometheus.Registry
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
@@ -119,13 +120,13 @@ func (s *site) begin() *site {
 			p = s.wrap(id, p)
 		}
 		s.pools[id] = rbdtest.NewFaulty(p)
-		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify}
+		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify, WriteDepth: s.depth}
 	}
 	s.m = New(cfg)
 	s.m.pace = pace{
 		healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: 10 * time.Second, firm: 10 * time.Second,
 		progress: 5 * time.Millisecond, inUse: 20 * time.Millisecond, busy: 10 * time.Millisecond, busyTries: 200,
-		hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second,
+		hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second, ledger: 2,
 	}
 	s.view, s.seen = map[string]*agentv1.ObservedReplica{}, nil
 	return s.run()

@@ -35,6 +35,7 @@ type store struct {
 	writing   *buffers
 	reading   *buffers
 	sending   *buffers
+	valve     *valve
 	sums      bool // the store is asked for sums of chunks
 
 	// Guarded by Manager.mu.

@@ -71,11 +71,15 @@ func (f *fill) gather() []uint64 {
 	if f.sums == nil {
 		f.sums = make([]uint64, len(f.man.Chunks))
 	}
-	if f.jour == nil {
-		return f.sums
-	}
 	for i, d := range f.man.Chunks {
-		if sum, ok := f.jour.Sum(i, d); ok && f.sums[i] == 0 {
+		if f.sums[i] != 0 {
+			continue
+		}
+		if sum, ok := f.ledger.sum(i, d); ok {
+			f.sums[i] = sum
+		} else if f.jour == nil {
+			continue
+		} else if sum, ok := f.jour.Sum(i, d); ok {
 			f.sums[i] = sum
 		}
 	}

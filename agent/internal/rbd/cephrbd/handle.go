@@ -23,7 +23,8 @@ type handle struct {
 	size    atomic.Int64
 	frozen  atomic.Bool // the image has a snapshot, as far as this handle knows
 
-	objects objects // of a snapshot, for its sums
+	snapshot bool    // it is a snapshot's
+	objects  objects // for the sums
 
 	mu     sync.Mutex
 	users  int
@@ -32,14 +33,14 @@ type handle struct {
 	err    error         // of that; read after gone
 }
 
-// newHandle takes over an open image; it closes it when it fails.
-func (p *Pool) newHandle(s *session, img *librbd.Image) (*handle, error) {
+// newHandle takes over an open image or snapshot; it closes it when it fails.
+func (p *Pool) newHandle(s *session, img *librbd.Image, snapshot bool) (*handle, error) {
 	size, err := img.GetSize()
 	if err != nil {
 		return nil, errors.Join(err, img.Close())
 	}
 	p.retain(s)
-	h := &handle{p: p, session: s, img: img, gone: make(chan struct{})}
+	h := &handle{p: p, session: s, img: img, snapshot: snapshot, gone: make(chan struct{})}
 	h.size.Store(int64(size))
 	return h, nil
 }

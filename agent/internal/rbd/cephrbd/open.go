@@ -83,7 +83,7 @@ func (p *Pool) openHandle(s *session, name string) (*handle, error) {
 	if err != nil {
 		return nil, errors.Join(err, img.Close())
 	}
-	h, err := p.newHandle(s, img)
+	h, err := p.newHandle(s, img, false)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (p *Pool) OpenSnapshot(ctx context.Context, name string) (rbd.Snapshot, err
 		if err != nil {
 			return nil, err
 		}
-		return p.newHandle(s, img)
+		return p.newHandle(s, img, true)
 	}, closeLate)
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
-// objects are the RADOS objects of a snapshot, found at first use.
+// objects are the RADOS objects of an image or a snapshot, found at first use.
 type objects struct {
 	once   sync.Once
 	ioctx  *rados.IOContext // its own: what snapshot is read is a property of the context
@@ -36,25 +36,25 @@ func (o *objects) close() {
 // summable are the features with which an object is what it seems to be.
 const summable = DefaultFeatures | librbd.FeatureJournaling | librbd.FeatureDataPool | librbd.FeatureOperations
 
-// Sum implements rbd.Snapshot: the OSD reads the object and returns twelve bytes.
-func (s *cephSnapshot) Sum(ctx context.Context, i int) (uint64, bool, error) {
-	if off := int64(i) * manifest.ChunkSize; i < 0 || off >= s.Size() {
-		return 0, false, outOfRange(off, 1, s.Size())
+// Sum implements rbd.Summer: the OSD reads the object and returns twelve bytes.
+func (r reader) Sum(ctx context.Context, i int) (uint64, bool, error) {
+	if off := int64(i) * manifest.ChunkSize; i < 0 || off >= r.Size() {
+		return 0, false, outOfRange(off, 1, r.Size())
 	}
 	type result struct {
 		sum  uint64
 		held bool
 	}
-	r, err := use(ctx, s.h, "checksum", s.h.p.limit(), func(img *librbd.Image) (r result, err error) {
-		o := &s.h.objects
-		o.once.Do(func() { o.err = o.find(s.h.session, img) })
+	said, err := use(ctx, r.h, "checksum", r.h.p.limit(), func(img *librbd.Image) (said result, err error) {
+		o := &r.h.objects
+		o.once.Do(func() { o.err = o.find(r.h.session, img, r.h.snapshot) })
 		if o.err != nil {
-			return r, o.err
+			return said, o.err
 		}
-		r.sum, r.held, err = o.sum(i)
-		return r, err
+		said.sum, said.held, err = o.sum(i)
+		return said, err
 	}, nil)
-	return r.sum, r.held, err
+	return said.sum, said.held, err
 }
 
 // sum asks for the sum of a whole object, as long as it is.
@@ -82,16 +82,12 @@ func (o *objects) sum(i int) (sum uint64, held bool, err error) {
 // emptySum is the xxHash64 of no bytes.
 const emptySum = 0xef46db3751d8e999
 
-// find makes sure that chunks are objects, and opens their pool at the snapshot.
-func (o *objects) find(s *session, img *librbd.Image) error {
+// find makes sure that chunks are objects, and opens their pool, at the snapshot if the handle is one.
+func (o *objects) find(s *session, img *librbd.Image, snapshot bool) error {
 	if err := chunksAreObjects(img); err != nil {
 		return err
 	}
 	prefix, err := objectPrefix(s, img)
-	if err != nil {
-		return err
-	}
-	id, err := img.GetSnapID(rbd.SnapshotName)
 	if err != nil {
 		return err
 	}
@@ -111,9 +107,15 @@ func (o *objects) find(s *session, img *librbd.Image) error {
 		ioctx.Destroy()
 		return rbd.NoSums(nil)
 	}
-	if err := ioctx.SetReadSnap(rados.SnapID(id)); err != nil {
-		ioctx.Destroy()
-		return err
+	if snapshot {
+		id, err := img.GetSnapID(rbd.SnapshotName)
+		if err == nil {
+			err = ioctx.SetReadSnap(rados.SnapID(id))
+		}
+		if err != nil {
+			ioctx.Destroy()
+			return err
+		}
 	}
 	o.ioctx, o.prefix = ioctx, prefix
 	return nil

@@ -13,8 +13,8 @@ type objects struct{}
 
 func (objects) close() {}
 
-// Sum implements rbd.Snapshot.
-func (s *cephSnapshot) Sum(ctx context.Context, _ int) (uint64, bool, error) {
+// Sum implements rbd.Summer.
+func (reader) Sum(ctx context.Context, _ int) (uint64, bool, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, false, err
 	}

@@ -63,6 +63,12 @@ func (i *faultyImage) Meta(ctx context.Context, key string) (value string, err e
 	return value, err
 }
 
+// Sum implements rbd.Image.
+func (i *faultyImage) Sum(ctx context.Context, n int) (sum uint64, held bool, err error) {
+	err = i.f.do(ctx, OpSum, i.name, func() error { sum, held, err = i.Image.Sum(ctx, n); return err })
+	return sum, held, err
+}
+
 // SetMeta implements rbd.Image.
 func (i *faultyImage) SetMeta(ctx context.Context, key, value string) error {
 	return i.f.do(ctx, OpSetMeta, i.name, func() error { return i.Image.SetMeta(ctx, key, value) })

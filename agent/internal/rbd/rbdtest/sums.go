@@ -32,6 +32,9 @@ func testSums(e *env) {
 	e.ok("zero", img.Zero(e.ctx, 5*chunk, chunk))
 	clear(content[5*chunk : 6*chunk])
 	e.ok("flush", img.Flush(e.ctx))
+	for i := range 7 { // while it is written
+		e.wantSum(img, content, i)
+	}
 	e.ok("create snapshot", img.CreateSnapshot(e.ctx))
 	snap := e.openSnapshot("image")
 	for i := range 7 {
@@ -63,14 +66,20 @@ func testSums(e *env) {
 	write(pattern(6, 100), 2*chunk+77)
 	e.ok("create snapshot", img.CreateSnapshot(e.ctx))
 	e.wantSum(e.openSnapshot("image"), content, 2)
+	e.wantSum(img, content, 2)
+}
+
+type summed interface {
+	rbd.Reader
+	rbd.Summer
 }
 
 // wantSum fails unless the sum of chunk i is one of the content. It reads the chunk as well, so that both agree.
-func (e *env) wantSum(snap rbd.Snapshot, content []byte, i int) {
+func (e *env) wantSum(r summed, content []byte, i int) {
 	e.Helper()
 	part := content[i*chunk : min((i+1)*chunk, len(content))]
-	e.wantBytes(snap, int64(i)*chunk, part)
-	sum, held, err := snap.Sum(e.ctx, i)
+	e.wantBytes(r, int64(i)*chunk, part)
+	sum, held, err := r.Sum(e.ctx, i)
 	e.ok("sum", err)
 	end := len(part) // what only zeroes follow
 	for end > 0 && part[end-1] == 0 {
