@@ -124,8 +124,8 @@ conformance() {
 	start_lab
 	note "conformance of the ceph driver on a real cluster"
 	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 20m ./agent/internal/rbd/cephrbd/...
-	note "the Image API of a site on a real cluster"
-	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -timeout 10m -run OnCeph ./agent/internal/edge
+	note "the Image API of a site and fills of copies on a real cluster"
+	CGO_ENABLED=1 go test -race -tags "$tags" -count=1 -p 1 -timeout 10m -run OnCeph ./agent/internal/edge ./agent/internal/replica
 }
 
 # scenarios: hub, agents and atollctl as processes on three real clusters.

@@ -78,6 +78,11 @@ func (f *fill) bring(ctx context.Context, c chunk, buf []byte) error {
 func (f *fill) zero(ctx context.Context, c chunk) error {
 	off := int64(c.i) * manifest.ChunkSize
 	if n := min(manifest.ChunkSize, f.sizeNow()-off); n > 0 {
+		if c.damaged { // an object that the image does not know of is not removed unless something is written to it
+			if err := f.img.WriteAt(ctx, []byte{0}, off); err != nil {
+				return atStore(err)
+			}
+		}
 		if err := f.img.Zero(ctx, off, n); err != nil {
 			return atStore(err)
 		}

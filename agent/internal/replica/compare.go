@@ -23,9 +23,7 @@ type comparison struct {
 	stock *buffers
 	// sums is what the store should say of each chunk, 0 where that is not known. Nil: all is read. What is read and found
 	// right is filled in. No two goroutines look at the same chunk.
-	sums []uint64
-	// deep: the store is also asked for chunks that are zeroes and that the snapshot does not report.
-	deep   bool
+	sums   []uint64
 	proved *prometheus.CounterVec // by how
 
 	there  *bits // chunks that the snapshot reports
@@ -62,7 +60,7 @@ func (c *comparison) run(ctx context.Context) ([]int, error) {
 			switch {
 			case !c.there.has(i) && !d.IsZero():
 				c.add(i)
-			case c.there.has(i) || c.deep && c.asks():
+			case c.there.has(i) || c.asks(): // also of zeroes: the store may hold what the snapshot does not know of
 				select {
 				case chunks <- i:
 				case <-ctx.Done():

@@ -16,6 +16,8 @@ type chunk struct {
 	read bool
 	// fresh: the pool holds nothing at this place, so that zeroes need not be written.
 	fresh bool
+	// damaged: what the pool holds is wrong, and perhaps unknown to the image.
+	damaged bool
 }
 
 // pump runs plan, which sends chunks, and the workers that bring them in, and beside them feed if not nil. It returns

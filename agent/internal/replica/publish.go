@@ -62,7 +62,7 @@ func (f *fill) repair(ctx context.Context, damaged []int) error {
 				}
 			}
 			select {
-			case out <- chunk{i: i, digest: f.man.Chunks[i]}:
+			case out <- chunk{i: i, digest: f.man.Chunks[i], damaged: true}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -46,31 +46,13 @@ func resumeOnCeph(t *testing.T, conf string, data []byte, journal, ledger bool) 
 	c := hub.begin(conA, data)
 	held := len(c.man.Chunks) - 1
 	s := newSite(t, hub)
-	s.workers = 8
-	open := func() rbd.Pool {
-		pool, err := cephrbd.Open(context.WithoutCancel(t.Context()), cephrbd.Config{
-			ConfFile: conf, User: "atoll", Pool: "images", Log: hclog.NewNullLogger(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pool
-	}
-	clean := func() {
-		pool := open()
-		for _, name := range []string{hiddenName(img1), publishedName(img1)} {
-			_ = pool.Remove(context.WithoutCancel(t.Context()), name)
-		}
-		_ = pool.Close()
-	}
-	clean()
-	t.Cleanup(clean)
+	s.workers, s.unhurried = 8, true
+	cleanCeph(t, conf)
 	var pool rbd.Pool
 	s.wrap = func(image.StoreID, rbd.Pool) rbd.Pool { return pool }
 	begin := func() {
-		pool = open()
+		pool = openCeph(t, conf)
 		s.begin()
-		s.m.pace = defaultPace()
 	}
 	goal := func(generation uint64) {
 		d := goalOf(goalPresent, generation, conA)
@@ -131,6 +113,32 @@ func resumeOnCeph(t *testing.T, conf string, data []byte, journal, ledger bool) 
 		t.Errorf("%d chunks read of %d", read, held)
 	}
 	_ = pool.Close()
+}
+
+// openCeph opens the pool of the cluster under test.
+func openCeph(t *testing.T, conf string) rbd.Pool {
+	t.Helper()
+	pool, err := cephrbd.Open(context.WithoutCancel(t.Context()), cephrbd.Config{
+		ConfFile: conf, User: "atoll", Pool: "images", Log: hclog.NewNullLogger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+// cleanCeph removes what tests leave of img1, now and when the test ends.
+func cleanCeph(t *testing.T, conf string) {
+	t.Helper()
+	clean := func() {
+		pool := openCeph(t, conf)
+		for _, name := range []string{hiddenName(img1), publishedName(img1)} {
+			_ = pool.Remove(context.WithoutCancel(t.Context()), name)
+		}
+		_ = pool.Close()
+	}
+	clean()
+	t.Cleanup(clean)
 }
 
 func cpuOf() time.Duration {

@@ -55,6 +55,7 @@ type site struct {
 	depth             int
 	workers, parallel int
 	registry          *prometheus.Registry
+	unhurried         bool                                   // waits are as outside of tests
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
 
 	m     *Manager
@@ -123,10 +124,12 @@ func (s *site) begin() *site {
 		cfg.Stores[id] = Store{Pool: s.pools[id], Name: "images", Verify: s.verify, WriteDepth: s.depth}
 	}
 	s.m = New(cfg)
-	s.m.pace = pace{
-		healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: 10 * time.Second, firm: 10 * time.Second,
-		progress: 5 * time.Millisecond, inUse: 20 * time.Millisecond, busy: 10 * time.Millisecond, busyTries: 200,
-		hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second, ledger: 2,
+	if !s.unhurried {
+		s.m.pace = pace{
+			healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: 10 * time.Second, firm: 10 * time.Second,
+			progress: 5 * time.Millisecond, inUse: 20 * time.Millisecond, busy: 10 * time.Millisecond, busyTries: 200,
+			hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second, ledger: 2,
+		}
 	}
 	s.view, s.seen = map[string]*agentv1.ObservedReplica{}, nil
 	return s.run()

@@ -80,7 +80,7 @@ func (m *Manager) verifyCopy(ctx context.Context, j job) ([]int, error) {
 		return nil, fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the published copy was written from another manifest")
 	}
 	known, sums := m.loadSums(j, sent, len(man.Chunks))
-	c := &comparison{snap: snap, man: man, stock: j.store.reading, sums: sums, deep: true, proved: m.proved(j)}
+	c := &comparison{snap: snap, man: man, stock: j.store.reading, sums: sums, proved: m.proved(j)}
 	damaged, err := c.run(ctx)
 	if err == nil && !c.noSums.Load() && !slices.Equal(known, sums) {
 		m.keepSums(j, sent, sums)
