@@ -28,6 +28,15 @@ type Hubs struct {
 	shared string // directory that all hubs share; empty: none
 	etcd   string
 	frames string // the balancer before the ports for image data
+
+	balancers []*balancer // between agents and hubs
+}
+
+// CutLinks resets all connections between agents and hubs.
+func (h *Hubs) CutLinks() {
+	for _, b := range h.balancers {
+		b.cut()
+	}
 }
 
 // Node is one of several hubs.
@@ -106,10 +115,13 @@ func (h *Hubs) balance() {
 		for _, n := range h.hubs {
 			addresses = append(addresses, f(n))
 		}
-		return balance(h.T, addresses)
+		b := balance(h.T, addresses)
+		h.balancers = append(h.balancers, b)
+		return b.address()
 	}
 	h.api = all(func(n *Node) string { return n.api })
 	h.image = all(func(n *Node) string { return n.image })
+	h.balancers = nil // of the ports that agents use
 	h.link = all(func(n *Node) string { return n.link })
 	h.frames = all(func(n *Node) string { return n.frames })
 	var err error

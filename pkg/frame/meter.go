@@ -10,6 +10,10 @@ const (
 	meterSpan = 200 * time.Millisecond
 	// meterWeight is the share of the latest span in the rate.
 	meterWeight = 0.5
+	// A body shorter than meterLeast that took less than meterBlink was here when its head was read; it would count as one of
+	// a link as fast as memory.
+	meterLeast = 256 << 10
+	meterBlink = 5 * time.Millisecond
 )
 
 // meter measures the rate of a link by the time in which bodies arrive on any of its connections. The time until the first byte does
@@ -29,17 +33,21 @@ type meter struct {
 func (m *meter) begin() (end func(bytes int64)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	began := m.now()
 	if m.active++; m.active == 1 {
-		m.since = m.now()
+		m.since = began
 	}
 	return func(bytes int64) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.bytes += bytes
 		now := m.now()
+		m.active--
+		if bytes < meterLeast && now.Sub(began) < meterBlink {
+			return
+		}
+		m.bytes += bytes
 		m.busy += now.Sub(m.since)
 		m.since = now
-		m.active--
 		if m.busy >= meterSpan {
 			latest := float64(m.bytes) / m.busy.Seconds()
 			if m.rate == 0 {

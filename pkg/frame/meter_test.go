@@ -34,3 +34,33 @@ func TestMeter(t *testing.T) {
 		t.Errorf("%.0f bytes per second after the link got slower, want 10 MiB", got)
 	}
 }
+
+// Small bodies that were here already when somebody looked do not make a slow link a fast one.
+func TestMeterOfSmallBodies(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	m := &meter{now: func() time.Time { return now }}
+	large := func() {
+		end := m.begin()
+		now = now.Add(200 * time.Millisecond)
+		end(4 << 20)
+	}
+	large()
+	for range 10_000 {
+		end := m.begin()
+		now = now.Add(100 * time.Microsecond)
+		end(60 << 10)
+	}
+	large()
+	if got := m.bytesPerSecond(); got < 15<<20 || got > 25<<20 {
+		t.Errorf("%.0f bytes per second, want about 20 MiB", got)
+	}
+	for range 40 { // on a link that is as slow as that small bodies tell the rate
+		end := m.begin()
+		now = now.Add(100 * time.Millisecond)
+		end(10 << 10)
+	}
+	if got := m.bytesPerSecond(); got < 90<<10 || got > 200<<10 {
+		t.Errorf("%.0f bytes per second after the link got slower, want 100 KiB", got)
+	}
+}

@@ -14,35 +14,41 @@ import (
 
 // When chunks are fetched in a shorter form.
 const (
-	CompactAuto   = "auto"   // while the link is slower than fastLink
+	CompactAuto   = "auto"   // while the link is slower than fastLink, or fastForDeltas where there is a base
 	CompactAlways = "always" // also on a fast link, to save its bytes
 	CompactNever  = "never"
 )
 
-// fastLink is the rate in bytes per second from which on a chunk may be sooner here as it is: making a shorter form takes about 4
-// CPU seconds per GiB at the hub.
-const fastLink = 30 << 20
+// The rates in bytes per second from which on a chunk may be sooner here as it is: making a shorter form takes about 4 CPU seconds
+// per GiB at the hub. What differs from a base is a small part of the chunk, a compressed one half of it or so.
+const (
+	fastLink      = 30 << 20
+	fastForDeltas = 100 << 20
+)
 
-// compact reports whether chunks should be fetched in a shorter form now.
-func (m *Manager) compact() bool {
+// compact reports whether chunks should be fetched in a shorter form now, which is done up to a rate of the link.
+func (m *Manager) compact(limit float64) bool {
 	switch m.cfg.Compact {
 	case CompactAlways:
 		return true
 	case CompactNever:
 		return false
 	default:
-		return m.cfg.Frames.LinkRate() < fastLink
+		return m.cfg.Frames.LinkRate() < limit
 	}
 }
 
 // get fetches a chunk in the form that suits the link.
 func (f *fill) get(ctx context.Context, content image.ID, index int, want manifest.Digest, dst []byte) ([]byte, int64, error) {
-	if !f.m.compact() {
+	if !f.m.compact(fastForDeltas) {
 		return f.m.cfg.Frames.Get(ctx, content, index, want, dst)
 	}
 	base := f.basis(ctx)
-	if base == nil {
+	switch {
+	case base == nil && f.m.compact(fastLink):
 		return f.m.cfg.Frames.GetCompact(ctx, content, index, want, dst, nil)
+	case base == nil:
+		return f.m.cfg.Frames.Get(ctx, content, index, want, dst)
 	}
 	raw, wire, err := f.m.cfg.Frames.GetCompact(ctx, content, index, want, dst, &frame.Base{
 		Content: base.content, Bytes: baseReader{ctx, base.snap},

@@ -158,30 +158,57 @@ func damageAll(t *testing.T, name string) {
 	}
 }
 
-// On a fast link chunks come as they are, unless somebody wants to save its bytes.
+// On a fast link chunks come as they are, unless somebody wants to save its bytes; with a base it must be faster for that.
 func TestWhenCompact(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		mode string
 		rate float64
-		want bool
+		base bool
+		want string
 	}{
-		{CompactAuto, 0, true},
-		{"", 10 << 20, true},
-		{CompactAuto, 500 << 20, false},
-		{CompactAlways, 500 << 20, true},
-		{CompactNever, 1, false},
+		{CompactAuto, 0, false, "short"},
+		{"", 10 << 20, false, "short"},
+		{"", 10 << 20, true, "delta"},
+		{CompactAuto, 50 << 20, false, "whole"},
+		{CompactAuto, 50 << 20, true, "delta"},
+		{CompactAuto, 500 << 20, true, "whole"},
+		{CompactAlways, 500 << 20, false, "short"},
+		{CompactAlways, 500 << 20, true, "delta"},
+		{CompactNever, 1, true, "whole"},
 	} {
-		m := &Manager{cfg: Config{Compact: c.mode, Frames: &linkOf{rate: c.rate}}}
-		if got := m.compact(); got != c.want {
-			t.Errorf("%q at %.0f: %v", c.mode, c.rate, got)
+		link := &linkOf{rate: c.rate}
+		f := &fill{m: &Manager{cfg: Config{Compact: c.mode, Frames: link}}, j: job{replica: &replica{}}}
+		if c.base {
+			f.base.Store(&base{})
+		}
+		if _, _, err := f.get(t.Context(), conA, 0, manifest.Digest{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if link.form != c.want {
+			t.Errorf("%q at %.0f with a base: %v: %s, want %s", c.mode, c.rate, c.base, link.form, c.want)
 		}
 	}
 }
 
+// linkOf notes in what form the latest chunk was asked for.
 type linkOf struct {
 	Frames
 	rate float64
+	form string
 }
 
 func (l *linkOf) LinkRate() float64 { return l.rate }
+
+func (l *linkOf) Get(context.Context, image.ID, int, manifest.Digest, []byte) ([]byte, int64, error) {
+	l.form = "whole"
+	return nil, 0, nil
+}
+
+func (l *linkOf) GetCompact(_ context.Context, _ image.ID, _ int, _ manifest.Digest, _ []byte, b *frame.Base) ([]byte, int64, error) {
+	l.form = "short"
+	if b != nil {
+		l.form = "delta"
+	}
+	return nil, 0, nil
+}

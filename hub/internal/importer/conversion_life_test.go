@@ -75,6 +75,20 @@ func (b *bench) eventuallyEmpty() {
 	b.wantEmpty()
 }
 
+// eventuallyLeft waits until n contents are left: what an import needed for itself goes after its record has changed.
+func (b *bench) eventuallyLeft(what string, n int) {
+	b.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range 12_000 {
+		if len(b.area.Contents()) == n {
+			return
+		}
+		<-tick.C
+	}
+	b.t.Fatalf("%s: %d contents are left, want %d", what, len(b.area.Contents()), n)
+}
+
 // Staged data that is converted when the hub stops is converted by its next life; when it is gone, that is the reason.
 func TestRestartOfStagedImport(t *testing.T) {
 	t.Parallel()

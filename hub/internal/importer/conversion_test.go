@@ -202,9 +202,7 @@ func TestConversions(t *testing.T) {
 				if o := img.Origin; o.GetDiskFormat() != c.disk || o.ContainerFormat != "bare" || o.Compression != c.packed || o.SizeBytes != int64(len(data)) {
 					t.Fatalf("%s: came as %v", way, o)
 				}
-				if n := len(b.area.Contents()); n != 1 {
-					t.Fatalf("%s: %d contents are left", way, n)
-				}
+				b.eventuallyLeft(way, 1)
 				b.area.Forget(image.ID(img.Content.Id))
 			}
 		})
@@ -480,7 +478,7 @@ func TestConversionFails(t *testing.T) {
 			if o.Undoing != storev1.OperationState_OPERATION_STATE_FAILED || o.Error.GetReason() != c.reason {
 				t.Fatalf("got %v", o)
 			}
-			b.wantEmpty()
+			b.eventuallyEmpty()
 		})
 	}
 }
@@ -529,7 +527,7 @@ func TestStagingFullAtOnce(t *testing.T) {
 	if o := b.settled(op.Id); o.Error.GetReason() != staging.ReasonFull {
 		t.Fatalf("got %v", o)
 	}
-	b.wantEmpty()
+	b.eventuallyEmpty()
 }
 
 // activate does what the planner does once a site has the image.
