@@ -139,6 +139,7 @@ rival_once() {
 	local point copy first
 	next_point
 	new_image dcn0
+	rm -f "$lab/pipe.dcn0" "$lab/importer" # of the copy before
 	rival_copy &
 	copy=$!
 	until_passed "$lab/pipe.dcn0" "$point"
