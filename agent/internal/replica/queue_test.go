@@ -85,7 +85,7 @@ func TestTurns(t *testing.T) {
 			s.parallel = 1
 			s.begin()
 			s.delta(goalOf(goalPresent, 1, conA))
-			s.await(isFilling, 1)
+			s.until("the first has the place", func() bool { signal(s.m.changed); return s.m.queue.length() == 1 })
 			s.delta(second)
 			s.until("the second is queued", func() bool { return queued(s.view[string(img2)+"@"+st0]) })
 			second.Priority = agentv1.Priority_PRIORITY_HIGH // what is raised goes on without beginning anew
@@ -96,7 +96,7 @@ func TestTurns(t *testing.T) {
 			second.Priority = agentv1.Priority_PRIORITY_HIGH
 			s.delta(goalOf(goalPresent, 1, conA))
 			s.delta(second)
-			s.await(isFilling, 1)
+			s.until("both have a place", func() bool { signal(s.m.changed); return s.m.queue.length() == 2 })
 			s.rev++
 			s.m.Apply(&agentv1.Desired{Revision: s.rev, ParallelTransfers: 1})
 		},
