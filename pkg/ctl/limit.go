@@ -51,13 +51,16 @@ What is not given stays as it is.`,
   atollctl limit set --reset`,
 		Args: takes(),
 		RunE: c.verb(func(ctx context.Context, _ []string) error {
-			req, err := limitRequest(rate, windows)
+			limit, given, err := parseLimit(rate, windows)
+			req := &hubv1.UpdateHubLimitsRequest{
+				Limits: &hubv1.HubLimits{BytesPerSecond: limit, Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{Paths: given},
+			}
 			switch {
 			case err != nil:
 				return err
 			case reset:
 				req = &hubv1.UpdateHubLimitsRequest{UseFlags: true}
-			case len(req.UpdateMask.Paths) == 0 && !none:
+			case len(given) == 0 && !none:
 				return fault.BadField("--rate", "give --rate, --window, --clear or --reset")
 			}
 			res, err := c.hub.Limits.UpdateHubLimits(ctx, req)
@@ -77,24 +80,23 @@ What is not given stays as it is.`,
 	return cmd
 }
 
-// limitRequest returns the request for what was given.
-func limitRequest(rate string, windows []string) (*hubv1.UpdateHubLimitsRequest, error) {
-	req := &hubv1.UpdateHubLimitsRequest{Limits: &hubv1.HubLimits{Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{}}
+// parseLimit reads the flags that limits of a site and of all sites share, and returns the paths of those that were given.
+func parseLimit(rate string, windows []string) (bytesPerSecond *int64, given []string, err error) {
 	if rate != "" {
 		r, err := schedule.ParseRate("--rate", rate, 0)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if r != schedule.Unlimited {
 			n := int64(r)
-			req.Limits.BytesPerSecond = &n
+			bytesPerSecond = &n
 		}
-		req.UpdateMask.Paths = append(req.UpdateMask.Paths, "bytes_per_second")
+		given = append(given, "bytes_per_second")
 	}
 	if len(windows) > 0 {
-		req.UpdateMask.Paths = append(req.UpdateMask.Paths, "windows")
+		given = append(given, "windows")
 	}
-	return req, nil
+	return bytesPerSecond, given, nil
 }
 
 // showLimits writes the limits of all sites together.

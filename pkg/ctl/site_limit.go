@@ -41,20 +41,12 @@ What is not given stays as it is.`,
 		Args:              takes("SITE"),
 		ValidArgsFunction: c.complete(c.sites),
 		RunE: c.verb(func(ctx context.Context, args []string) error {
-			req := &hubv1.SetSiteLimitsRequest{Id: args[0], Limits: &hubv1.SiteLimits{Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{}}
-			if rate != "" {
-				r, err := schedule.ParseRate("--rate", rate, 0)
-				if err != nil {
-					return err
-				}
-				if r != schedule.Unlimited {
-					n := int64(r)
-					req.Limits.BytesPerSecond = &n
-				}
-				req.UpdateMask.Paths = append(req.UpdateMask.Paths, "bytes_per_second")
+			limit, given, err := parseLimit(rate, windows)
+			if err != nil {
+				return err
 			}
-			if len(windows) > 0 {
-				req.UpdateMask.Paths = append(req.UpdateMask.Paths, "windows")
+			req := &hubv1.SetSiteLimitsRequest{
+				Id: args[0], Limits: &hubv1.SiteLimits{BytesPerSecond: limit, Windows: windows}, UpdateMask: &fieldmaskpb.FieldMask{Paths: given},
 			}
 			if parallel != "" {
 				n, err := parseParallel(parallel)

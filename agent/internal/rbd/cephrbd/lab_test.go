@@ -84,6 +84,9 @@ func (c cluster) lab(tb testing.TB, command string) {
 	tb.Helper()
 	dir := filepath.Dir(c.conf)
 	if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
+		if os.Getenv("CI") == "true" {
+			tb.Fatalf("CI starts its cluster with e2e/lab/ceph.sh: %v", err)
+		}
 		tb.Skip("the cluster was not started by e2e/lab/ceph.sh")
 	}
 	out, err := exec.Command("bash", labScript, command, filepath.Dir(dir), filepath.Base(dir)).CombinedOutput()
