@@ -24,7 +24,7 @@ func (c *Catalog) Adopt(ctx context.Context, id image.ID, store image.StoreID, e
 		return nil, err
 	}
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		old, rev, err := c.importable(Import{Image: id})
 		if err != nil {
 			return err

@@ -27,11 +27,12 @@ type Catalog struct {
 	central image.StoreID
 	limits  Limits
 	now     func() time.Time
+	turn    chan struct{} // held by the one request that goes on after lost races
 }
 
 // New returns a catalog. central is the id of the central store, which need not be registered yet.
 func New(records Records, central image.StoreID, limits Limits, now func() time.Time) *Catalog {
-	return &Catalog{records: records, central: central, limits: limits, now: now}
+	return &Catalog{records: records, central: central, limits: limits, now: now, turn: make(chan struct{}, 1)}
 }
 
 // Limits returns what users may store.
@@ -46,27 +47,40 @@ func (c *Catalog) Read() Reader { return c.records }
 // Subscribe returns a subscription to changes of records.
 func (c *Catalog) Subscribe() Subscription { return c.records.Subscribe() }
 
-// race says how a request that lost a race is repeated: at once, then after waits that keep apart the many who change the same
-// record. Each loss means that another request succeeded.
+// race says how long a request that goes on losing races waits between attempts.
 var race = retry.Policy{Initial: 2 * time.Millisecond, Max: 100 * time.Millisecond}
 
 const (
 	attempts = 20 // in all
-	atOnce   = 2  // of them without a wait before
+	atOnce   = 2  // of them beside others; after these the request waits for its turn
 )
 
-// repeat calls f, which reads, decides and commits, again while it loses races.
-func repeat(ctx context.Context, f func() error) error {
-	wait := race.Backoff()
-	for i := 1; ; i++ {
-		err := f()
-		if i == attempts || !fault.Is(err, fault.Conflict) || ctx.Err() != nil {
-			return err
-		}
-		if i >= atOnce && wait.Wait(ctx) != nil {
+// repeat calls f, which reads, decides and commits, again while it loses races. Those that have lost go on one at a time, so
+// that many requests that change one record lose to the few that have just come, not to each other. Must not be called in f.
+func (c *Catalog) repeat(ctx context.Context, f func() error) error {
+	var err error
+	lost := func() bool {
+		err = f()
+		return fault.Is(err, fault.Conflict) && ctx.Err() == nil
+	}
+	for range atOnce {
+		if !lost() {
 			return err
 		}
 	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return err
+	}
+	defer func() { <-c.turn }()
+	wait := race.Backoff()
+	for range attempts - atOnce {
+		if !lost() || wait.Wait(ctx) != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (c *Catalog) stamp() *timestamppb.Timestamp { return timestamppb.New(c.now()) }

@@ -15,7 +15,7 @@ import (
 // carried out only if none refuses. A second delete joins the first. An image that never had data is gone at once.
 func (c *Catalog) DeleteImage(ctx context.Context, id image.ID) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (c *Catalog) runningDelete(id image.ID) *storev1.Operation {
 // cancels the write.
 func (c *Catalog) DeleteReplica(ctx context.Context, id image.ID, store image.StoreID) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		img, irev, err := c.visibleImage(id)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ const (
 // from a volume so: all that matters of it is in its properties. No store holds a copy of such an image. Errors:
 // NOT_QUEUED, NO_FORMAT.
 func (c *Catalog) ActivateEmpty(ctx context.Context, id image.ID) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev, err := c.importable(Import{Image: id})
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ func HubSchedule(limits *storev1.HubLimits) (schedule.Schedule, error) {
 // LimitHub changes how fast image data may move to and from all sites together: change gets what was set, nil when nothing was,
 // and returns what holds from now on, nil for what the flags of the hub say.
 func (c *Catalog) LimitHub(ctx context.Context, change func(*storev1.HubLimits) *storev1.HubLimits) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev := c.records.Hub()
 		limits := change(proto.CloneOf(old.GetLimits()))
 		if _, err := HubSchedule(limits); err != nil {

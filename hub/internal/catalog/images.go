@@ -77,7 +77,7 @@ func (c *Catalog) remembered(id image.ID, owner string) bool {
 // is queued, the formats are kept. A non-zero revision must be the stored one (STALE_ETAG). An edit that changes nothing
 // writes nothing. An error of edit is returned as it is.
 func (c *Catalog) EditImage(ctx context.Context, id image.ID, revision int64, edit func(*storev1.Image) error) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func editable(old, edited *storev1.Image) (*storev1.Image, error) {
 // SetDeactivated forbids or allows again to read the data of an image. Repeating it changes nothing. NOT_ACTIVE (Denied)
 // unless the image is active.
 func (c *Catalog) SetDeactivated(ctx context.Context, id image.ID, deactivated bool) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		switch {
 		case err != nil:

@@ -47,7 +47,7 @@ func (c *Catalog) CheckImport(in Import) error {
 // PROJECT_QUOTA and those of the target.
 func (c *Catalog) BeginImport(ctx context.Context, in Import) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		old, rev, err := c.importable(in)
 		if err != nil {
 			return err
@@ -105,7 +105,7 @@ func begin(img *storev1.Image, in Import) {
 // names no stores. Errors: NOT_QUEUED, NO_FORMAT, IMAGE_TOO_LARGE, STAGING_QUOTA.
 func (c *Catalog) BeginStage(ctx context.Context, in Import) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		old, rev, err := c.importable(in)
 		if err != nil {
 			return err
@@ -250,7 +250,7 @@ func (c *Catalog) addProperties(img *storev1.Image, properties map[string]string
 // SetHashes records the digests in hex of a complete content that had none. Precondition when the image has another content
 // now, or none.
 func (c *Catalog) SetHashes(ctx context.Context, id, content image.ID, md5, sha512 string) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
 			return err
@@ -267,7 +267,7 @@ func (c *Catalog) SetHashes(ctx context.Context, id, content image.ID, md5, sha5
 
 // editImport changes the records of a running import and its image, which edit gets as copies; it may be called again.
 func (c *Catalog) editImport(ctx context.Context, op image.ID, edit func(*storev1.Operation, *storev1.Image)) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		o, orev, img, irev, err := c.runningImport(op)
 		if err != nil {
 			return err
@@ -282,7 +282,7 @@ func (c *Catalog) editImport(ctx context.Context, op image.ID, edit func(*storev
 // FailSource records that the data of an import will not arrive. The reconciler then undoes the import. All stores of a
 // fetch have failed by that; the caller of an upload knows from the answer.
 func (c *Catalog) FailSource(ctx context.Context, op image.ID, cause *storev1.OperationError) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		o, orev, img, irev, err := c.runningImport(op)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ const ReasonStagedLost = "STAGED_LOST"
 func (c *Catalog) Recover(ctx context.Context, has func(content image.ID) bool) (lost int, err error) {
 	for _, img := range c.records.Images() {
 		changed := false
-		err := repeat(ctx, func() error {
+		err := c.repeat(ctx, func() error {
 			writes := c.recoverImage(image.ID(img.Id), has)
 			changed = len(writes) > 0
 			if !changed {

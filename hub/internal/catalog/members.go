@@ -79,7 +79,7 @@ func memberNotFound(project string) error {
 
 // editMembers changes the members of an image. Its update time stays: sharing is not a change of the image.
 func (c *Catalog) editMembers(ctx context.Context, id image.ID, edit func(*storev1.Image) error) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 
 // Cancel stops a running import, copy or verification. The reconciler removes what it has written so far.
 func (c *Catalog) Cancel(ctx context.Context, id image.ID) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev := c.records.Operation(id)
 		if old == nil {
 			return fault.New(fault.NotFound, "OPERATION_NOT_FOUND", "no operation %s", id)

@@ -13,7 +13,7 @@ import (
 // it has changed the copy: one that nobody has asked for, that is complete, given up or being removed, or that goes before others
 // already stays as it is. The caller makes sure that who waits is at the copy's site.
 func (c *Catalog) RaiseReplica(ctx context.Context, id image.ID, store image.StoreID) (raised bool, err error) {
-	err = repeat(ctx, func() error {
+	err = c.repeat(ctx, func() error {
 		old, rev := c.records.Replica(id, store)
 		if raised = underWay(old) && old.Priority != storev1.Priority_PRIORITY_HIGH; !raised {
 			return nil

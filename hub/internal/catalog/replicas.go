@@ -22,7 +22,7 @@ func (c *Catalog) Replicate(ctx context.Context, id image.ID, t Target, method s
 	if _, known := storev1.Priority_name[int32(t.Priority)]; !known {
 		return nil, fault.BadField("priority", "%d is not a priority that this hub knows", t.Priority)
 	}
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		old, rev, err := c.visibleImage(id)
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (c *Catalog) copyPlan(id image.ID, stores []image.StoreID, all bool) ([]ima
 // RetryReplica starts a failed or waiting copy again at once. A damaged one is made again.
 func (c *Catalog) RetryReplica(ctx context.Context, id image.ID, store image.StoreID) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		img, irev, err := c.visibleImage(id)
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func AskVerification(r *storev1.Replica, now time.Time) {
 // VerifyReplica asks the site of a copy to compare it with its manifest.
 func (c *Catalog) VerifyReplica(ctx context.Context, id image.ID, store image.StoreID) (*storev1.Operation, error) {
 	var op *storev1.Operation
-	err := repeat(ctx, func() error {
+	err := c.repeat(ctx, func() error {
 		if _, _, err := c.visibleImage(id); err != nil {
 			return err
 		}

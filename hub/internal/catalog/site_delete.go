@@ -16,7 +16,7 @@ import (
 // DeleteSite removes a site and its stores. Refused with SITE_IN_USE while a store of it holds or shall hold a copy. A
 // replica that is created at the same moment is dropped by the planner, because its store is not registered any more.
 func (c *Catalog) DeleteSite(ctx context.Context, id image.SiteID) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		site, rev := c.records.Site(id)
 		if site == nil {
 			return errNoSite(id)
@@ -52,7 +52,7 @@ func (c *Catalog) orForget(ctx context.Context, id image.SiteID, err error) erro
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	ferr := repeat(ctx, func() error {
+	ferr := c.repeat(ctx, func() error {
 		site, _ := c.records.Site(id)
 		stores := c.storesOf(id)
 		if site != nil || len(stores) == 0 {
@@ -166,7 +166,7 @@ func (c *Catalog) lastCopy(site image.SiteID, r *storev1.Replica) bool {
 func (c *Catalog) dropCopies(ctx context.Context, site image.SiteID, store image.StoreID, lastCopies bool) (copies int, err error) {
 	for {
 		n, done := 0, false
-		err := repeat(ctx, func() error {
+		err := c.repeat(ctx, func() error {
 			var writes []Write
 			var err error
 			if writes, n, err = c.dropBatch(site, store, lastCopies); err != nil {

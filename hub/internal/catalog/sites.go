@@ -30,7 +30,7 @@ func (c *Catalog) CreateSite(ctx context.Context, id image.SiteID, description s
 
 // ChangeSite applies change to a copy of the site's record and writes it back. change may be called several times.
 func (c *Catalog) ChangeSite(ctx context.Context, id image.SiteID, change func(*storev1.Site) error) error {
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev := c.records.Site(id)
 		if old == nil {
 			return errNoSite(id)
@@ -74,7 +74,7 @@ func (c *Catalog) RegisterStore(ctx context.Context, site image.SiteID, st *agen
 	if err != nil {
 		return err
 	}
-	return repeat(ctx, func() error {
+	return c.repeat(ctx, func() error {
 		old, rev := c.records.Store(id)
 		if old != nil && old.SiteId != string(site) {
 			return fault.New(fault.Exists, "STORE_TAKEN", "store id %s belongs to another site", id)
