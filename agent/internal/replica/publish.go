@@ -106,7 +106,7 @@ func (f *fill) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.m.keepSums(f.j, f.root, f.sums)
+	f.m.keepSums(f.j, f.root, f.man, f.sums)
 	if f.jour != nil {
 		_ = f.jour.Close()
 		f.jour = nil

@@ -1,10 +1,9 @@
 package replica
 
 import (
-	"slices"
-
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/atoll-dcn/atoll/agent/internal/sums"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
@@ -86,29 +85,26 @@ func (f *fill) gather() []uint64 {
 	return f.sums
 }
 
-// keepSums stores the sums of a published copy. Without them the next verification reads the copy.
-func (m *Manager) keepSums(j job, root manifest.Digest, sums []uint64) {
-	if m.cfg.Sums == nil || sums == nil {
+// keepSums stores the manifest and the sums of a published copy; nil: none are known. Without them the next verification asks the
+// hub for the manifest and reads the copy.
+func (m *Manager) keepSums(j job, root manifest.Digest, man *manifest.Manifest, known []uint64) {
+	if m.cfg.Sums == nil {
 		return
 	}
-	if err := m.cfg.Sums.Store(j.key, root, sums); err != nil {
+	if known == nil {
+		known = make([]uint64, len(man.Chunks))
+	}
+	if err := m.cfg.Sums.Store(j.key, root, &sums.List{Manifest: man, Sums: known}); err != nil {
 		m.log.Warn("sums of a copy not kept", "image", j.key.Image, "store", j.key.Store, "error", err)
 	}
 }
 
-// loadSums returns the kept sums of a published copy of n chunks, unknown ones when there are none, and nil when the
-// store is not to be asked.
-func (m *Manager) loadSums(j job, root manifest.Digest, n int) (known, sums []uint64) {
-	if !j.store.sums {
-		return nil, nil
+// loadSums returns what is kept of a published copy, nil when that is nothing.
+func (m *Manager) loadSums(j job, root manifest.Digest) *sums.List {
+	if m.cfg.Sums == nil {
+		return nil
 	}
-	if m.cfg.Sums != nil {
-		known = m.cfg.Sums.Load(j.key, root, n)
-	}
-	if known == nil {
-		return nil, make([]uint64, n)
-	}
-	return known, slices.Clone(known)
+	return m.cfg.Sums.Load(j.key, root)
 }
 
 // dropSums forgets the sums of a copy that is gone.

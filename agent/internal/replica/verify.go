@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/fault"
 	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
+	"github.com/atoll-dcn/atoll/pkg/manifest"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
 
@@ -65,27 +65,42 @@ func (m *Manager) verifyCopy(ctx context.Context, j job) ([]int, error) {
 	if image.ID(content) != j.want.content {
 		return nil, fault.New(fault.Precondition, "NAME_TAKEN", "the pool holds another content of this image")
 	}
+	sent := m.wantedRoot(j)
+	kept := m.loadSums(j, sent)
+	var man *manifest.Manifest
+	if kept != nil {
+		man = kept.Manifest
+	} else if man, sent, err = m.fetchManifest(ctx, j); err != nil {
+		return nil, err
+	}
+	if sent.String() != root {
+		return nil, fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the published copy was written from another manifest")
+	}
+	c := &comparison{snap: snap, man: man, stock: j.store.reading, proved: m.proved(j)}
+	if j.store.sums {
+		c.sums = make([]uint64, len(man.Chunks))
+		if kept != nil {
+			copy(c.sums, kept.Sums)
+		}
+	}
+	damaged, err := c.run(ctx)
+	if err == nil && (kept == nil || c.sums != nil && !c.noSums.Load() && !slices.Equal(kept.Sums, c.sums)) {
+		m.keepSums(j, sent, man, c.sums)
+	}
+	return damaged, err
+}
+
+// fetchManifest gets the manifest of a published copy from the hub, for which it waits as long as ctx allows.
+func (m *Manager) fetchManifest(ctx context.Context, j job) (*manifest.Manifest, manifest.Digest, error) {
 	s := &stream{
 		content: j.want.content, flowing: func() {},
 		waiting: func(err error) { m.log.Debug("verification waits for the hub", "image", j.key.Image, "error", err) },
 	}
-	man, sent, err := s.read(ctx, m.cfg.Frames, m.hubPolicy())
+	man, root, err := s.read(ctx, m.cfg.Frames, m.hubPolicy())
 	if err != nil {
-		return nil, err
+		return nil, root, err
 	}
-	if err := man.Verify(sent, frame.Sum); err != nil {
-		return nil, err
-	}
-	if hex.EncodeToString(sent[:]) != root {
-		return nil, fault.New(fault.Corrupt, "CONTENT_DIFFERS", "the published copy was written from another manifest")
-	}
-	known, sums := m.loadSums(j, sent, len(man.Chunks))
-	c := &comparison{snap: snap, man: man, stock: j.store.reading, sums: sums, proved: m.proved(j)}
-	damaged, err := c.run(ctx)
-	if err == nil && !c.noSums.Load() && !slices.Equal(known, sums) {
-		m.keepSums(j, sent, sums)
-	}
-	return damaged, err
+	return man, root, man.Verify(root, frame.Sum)
 }
 
 // rememberVerified notes the outcome with the image.

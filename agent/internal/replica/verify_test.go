@@ -86,8 +86,34 @@ func TestVerificationThatFails(t *testing.T) {
 		t.Errorf("verification %v", v)
 	}
 	s.hub.change(func() { s.hub.contents = nil })
+	if err := os.RemoveAll(s.sums); err != nil { // with what is kept the hub is not asked
+		t.Fatal(err)
+	}
 	if v := s.verified(c, 1, 2).Verification; v.Failure.GetReason() != "CONTENT_UNKNOWN" {
 		t.Errorf("verification %v", v)
+	}
+}
+
+// What has been kept of a copy is enough to verify it: nothing moves over the link, and the hub need not know the content any more.
+func TestVerificationAtTheSiteAlone(t *testing.T) {
+	for _, how := range []string{VerifyChecksums, VerifyRead} {
+		t.Run(how, func(t *testing.T) {
+			hub := newFakeHub(t)
+			c := hub.add(conA, pattern(40, "dzzp"))
+			s := newSite(t, hub)
+			s.verify = how
+			s.begin()
+			s.delta(c.describe(goalOf(goalPresent, 1, conA)))
+			s.await(isPresent, 1)
+			hub.change(func() { hub.contents = nil })
+			if v := s.verified(c, 1, 1).Verification; v.ChunksDamaged != 0 || v.Failure != nil {
+				t.Errorf("sound copy: %v", v)
+			}
+			s.spoil(7)
+			if v := s.verified(c, 1, 2).Verification; v.ChunksDamaged != 1 || v.Failure != nil {
+				t.Errorf("damaged copy: %v", v)
+			}
+		})
 	}
 }
 

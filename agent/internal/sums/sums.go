@@ -1,8 +1,8 @@
-// Package sums keeps for each published copy what its store should say of its chunks, see rbd.Summer, so that the copy can
-// be verified without reading it.
+// Package sums keeps for each published copy its manifest and what its store should say of its chunks, see rbd.Summer, so that the
+// copy can be verified at the site alone and without reading it.
 //
 // A list is bound to the root digest of its manifest and carries a digest of itself. One that is missing, damaged or of
-// another manifest is as if there were none: the copy is read, compared with the manifest, and the list made anew. A list
+// another manifest is as if there were none: the manifest comes from the hub, the copy is read, and the list made anew. A list
 // is written beside the old one, synced, and renamed over it.
 package sums
 
@@ -23,13 +23,21 @@ import (
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
-// A file is magic, root digest, number of chunks, a sum for each, and the BLAKE3 digest of all that. Integers are big endian.
+// A file is magic, root digest, length of the content, digest and sum of each chunk, and the BLAKE3 digest of all that. Integers are
+// big endian.
 const (
-	magic      = "atollsm1"
-	headerSize = len(magic) + manifest.DigestSize + 4
+	magic      = "atollsm2"
+	headerSize = len(magic) + manifest.DigestSize + 8
+	entrySize  = manifest.DigestSize + 8
 	suffix     = ".sums"
 	tempSuffix = ".tmp"
 )
+
+// List is what is kept of a copy. Read only.
+type List struct {
+	Manifest *manifest.Manifest
+	Sums     []uint64 // one for each chunk, 0 where it is not known
+}
 
 // Dir is a directory of lists. One process at a time may use it. Lists of different copies may be used at the same time.
 type Dir struct{ path string }
@@ -55,44 +63,56 @@ func (d *Dir) file(k journal.Key) string {
 	return filepath.Join(d.path, string(k.Store)+"@"+string(k.Image)+suffix)
 }
 
-// Load returns the sums of a copy whose manifest has this root digest and n chunks; 0 stands for an unknown one. Nil when
-// there is no such list.
-func (d *Dir) Load(k journal.Key, root manifest.Digest, n int) []uint64 {
+// Load returns the list of a copy whose manifest has this root digest. Nil when there is none.
+func (d *Dir) Load(k journal.Key, root manifest.Digest) *List {
 	f, err := os.Open(d.file(k))
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	size := headerSize + 8*n + manifest.DigestSize
-	b := make([]byte, size)
-	if st, err := f.Stat(); err != nil || st.Size() != int64(size) {
+	st, err := f.Stat()
+	if err != nil || st.Size() > int64(headerSize+manifest.MaxChunks*entrySize+manifest.DigestSize) {
 		return nil
 	}
+	b := make([]byte, st.Size())
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil
 	}
-	body, sum := b[:size-manifest.DigestSize], b[size-manifest.DigestSize:]
-	if frame.Sum(body) != manifest.Digest(sum) || string(body[:headerSize]) != string(header(root, n)) {
+	return decode(b, root)
+}
+
+func decode(b []byte, root manifest.Digest) *List {
+	end := len(b) - manifest.DigestSize
+	if end < headerSize || frame.Sum(b[:end]) != manifest.Digest(b[end:]) || string(b[:headerSize-8]) != magic+string(root[:]) {
 		return nil
 	}
-	out := make([]uint64, n)
-	for i := range out {
-		out[i] = binary.BigEndian.Uint64(body[headerSize+8*i:])
+	m := &manifest.Manifest{Length: int64(binary.BigEndian.Uint64(b[headerSize-8:]))}
+	entries := b[headerSize:end]
+	n := len(entries) / entrySize
+	if n*entrySize != len(entries) {
+		return nil
 	}
-	return out
+	l := &List{Manifest: m, Sums: make([]uint64, n)}
+	m.Chunks = make([]manifest.Digest, n)
+	for i := range n {
+		e := entries[i*entrySize:]
+		m.Chunks[i] = manifest.Digest(e[:manifest.DigestSize])
+		l.Sums[i] = binary.BigEndian.Uint64(e[manifest.DigestSize:])
+	}
+	if m.Verify(root, frame.Sum) != nil {
+		return nil
+	}
+	return l
 }
 
-func header(root manifest.Digest, n int) []byte {
-	b := append(make([]byte, 0, headerSize), magic...)
-	b = append(b, root[:]...)
-	return binary.BigEndian.AppendUint32(b, uint32(n))
-}
-
-// Store replaces the list of a copy. When it returns nil the list survives a power failure.
-func (d *Dir) Store(k journal.Key, root manifest.Digest, sums []uint64) error {
-	b := append(make([]byte, 0, headerSize+8*len(sums)+manifest.DigestSize), header(root, len(sums))...)
-	for _, s := range sums {
-		b = binary.BigEndian.AppendUint64(b, s)
+// Store replaces the list of a copy whose manifest has this root digest. When it returns nil the list survives a power failure.
+func (d *Dir) Store(k journal.Key, root manifest.Digest, l *List) error {
+	b := make([]byte, 0, headerSize+len(l.Sums)*entrySize+manifest.DigestSize)
+	b = append(append(b, magic...), root[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(l.Manifest.Length))
+	for i, sum := range l.Sums {
+		b = append(b, l.Manifest.Chunks[i][:]...)
+		b = binary.BigEndian.AppendUint64(b, sum)
 	}
 	digest := frame.Sum(b)
 	return failed(d.replace(d.file(k), append(b, digest[:]...)), "written")

@@ -3,15 +3,26 @@ package sums
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/atoll-dcn/atoll/agent/internal/journal"
+	"github.com/atoll-dcn/atoll/pkg/frame"
 	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 )
 
 var testKey = journal.Key{Store: "dcn0", Image: image.ID("2bd882e7-1da0-4078-97fe-f1bb81f61b00")}
+
+// list returns one of a manifest with these sums, and its root digest.
+func list(sums ...uint64) (*List, manifest.Digest) {
+	l := &List{Manifest: &manifest.Manifest{Length: int64(len(sums))*manifest.ChunkSize - 5}, Sums: sums}
+	for i := range sums {
+		l.Manifest.Chunks = append(l.Manifest.Chunks, manifest.Digest{byte(i), 1})
+	}
+	return l, l.Manifest.Root(frame.Sum)
+}
 
 func TestList(t *testing.T) {
 	path := t.TempDir()
@@ -19,8 +30,8 @@ func TestList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, want := manifest.Digest{1, 2}, []uint64{1, 0, 1 << 63}
-	if d.Load(testKey, root, 3) != nil {
+	want, root := list(1, 0, 1<<63)
+	if d.Load(testKey, root) != nil {
 		t.Error("a list came from nowhere")
 	}
 	for range 2 {
@@ -28,10 +39,10 @@ func TestList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := d.Load(testKey, root, 3); !slices.Equal(got, want) {
+	if got := d.Load(testKey, root); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if d.Load(testKey, manifest.Digest{1, 3}, 3) != nil || d.Load(testKey, root, 2) != nil || d.Load(testKey, root, 4) != nil {
+	if d.Load(testKey, manifest.Digest{1, 3}) != nil {
 		t.Error("the list of another manifest was taken")
 	}
 	if keys, err := d.Keys(); err != nil || len(keys) != 1 || keys[0] != testKey {
@@ -60,8 +71,8 @@ func TestDamagedListIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := manifest.Digest{9}
-	if err := d.Store(testKey, root, []uint64{7, 8}); err != nil {
+	l, root := list(7, 8)
+	if err := d.Store(testKey, root, l); err != nil {
 		t.Fatal(err)
 	}
 	good, err := os.ReadFile(d.file(testKey))
@@ -73,7 +84,7 @@ func TestDamagedListIsNone(t *testing.T) {
 		if err := os.WriteFile(d.file(testKey), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := d.Load(testKey, root, 2); got != nil {
+		if got := d.Load(testKey, root); got != nil {
 			t.Errorf("a damaged list was taken: %v", got)
 		}
 	}
@@ -84,4 +95,19 @@ func TestDamagedListIsNone(t *testing.T) {
 		try(good[:i])
 	}
 	try(append(slices.Clone(good), 0))
+	// Right by its own digest, but not the manifest it says that it is.
+	for _, wrong := range []func(m *manifest.Manifest){
+		func(m *manifest.Manifest) { m.Chunks[1][3]++ },
+		func(m *manifest.Manifest) { m.Length-- },
+		func(m *manifest.Manifest) { m.Length = -1 },
+	} {
+		l, _ := list(7, 8)
+		wrong(l.Manifest)
+		if err := d.Store(testKey, root, l); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Load(testKey, root); got != nil {
+			t.Errorf("a list of another manifest was taken: %v", got)
+		}
+	}
 }
