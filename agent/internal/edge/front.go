@@ -13,12 +13,14 @@ import (
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
 
-// How long the hub's answer may take to begin.
-const (
-	patienceFirst = time.Second     // when the site can answer instead
-	patienceRead  = 5 * time.Second // other reads
-	patienceWrite = time.Minute     // changes without data
-)
+// patience is how long the hub's answer may take to begin.
+type patience struct {
+	first time.Duration // when the site can answer instead
+	read  time.Duration // other reads
+	write time.Duration // changes without data
+}
+
+var usual = patience{first: time.Second, read: 5 * time.Second, write: time.Minute}
 
 // ServeHTTP answers a request here or has the hub answer it; see the package comment.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -31,14 +33,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.here(w, r)
 		return
 	}
-	c := call{patience: patienceWrite}
+	c := call{patience: s.patience.write}
 	switch {
 	case answer == hubFirst:
-		c.patience, c.fallback = patienceFirst, true
+		c.patience, c.fallback = s.patience.first, true
 	case answer == hubPatient:
 		c.patience = 0
 	case r.Method == http.MethodGet:
-		c.patience = patienceRead
+		c.patience = s.patience.read
 	}
 	changes := r.Method != http.MethodGet && t.image != ""
 	if changes {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/imageapi"
 )
@@ -26,7 +25,7 @@ func TestRequestsThatCannotBePassed(t *testing.T) {
 			t.Parallel()
 			h := hubAt(t, hub.URL, nil)
 			site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if err := h.pass(w, r, call{patience: 5 * time.Second, fallback: true}); err != nil {
+				if err := h.pass(w, r, call{patience: longer.read, fallback: true}); err != nil {
 					http.Error(w, err.Error(), imageapi.StatusOf(err))
 				}
 			}))

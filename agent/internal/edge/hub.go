@@ -36,6 +36,7 @@ const (
 type hub struct {
 	base      *url.URL
 	prefix    string // path that tells the hub which site this is
+	dialer    *net.Dialer
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
 	slots     chan struct{}
@@ -52,12 +53,12 @@ type hub struct {
 // newHub returns the way to the hub's Image API at base. tlsConfig may be nil.
 func newHub(base *url.URL, id image.SiteID, tlsConfig *tls.Config, logger hclog.Logger, now func() time.Time) *hub {
 	h := &hub{base: base, prefix: "/site/" + string(id), slots: make(chan struct{}, passes), log: logger, now: now}
-	dialer := &net.Dialer{
+	h.dialer = &net.Dialer{
 		Timeout: dialTimeout, Control: dieEarly,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 2},
 	}
 	h.transport = &http.Transport{
-		DialContext: counting(dialer), TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 5 * time.Second,
+		DialContext: counting(h.dialer), TLSClientConfig: tlsConfig, TLSHandshakeTimeout: 5 * time.Second,
 		MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute, ExpectContinueTimeout: 5 * time.Second, DisableCompression: true,
 		MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 	}
@@ -145,10 +146,11 @@ func (h *hub) pass(w http.ResponseWriter, r *http.Request, c call) error {
 	if f, ok := a.body.Load().(failed); ok {
 		return fault.Wrap(f.error, fault.Invalid, "BODY_CUT", "the body did not arrive in time, or ended early")
 	}
-	if !a.asked.Load() { // which says nothing about the hub
+	slow := errors.Is(context.Cause(ctx), errSlow) || errors.Is(a.err, errSlow)
+	if !a.asked.Load() && !slow { // which says nothing about the hub
 		return fault.Wrap(a.err, fault.Invalid, "NOT_PASSED_ON", "the request cannot be passed to the hub: its headers are not in order")
 	}
-	return h.failed(r, a, errors.Is(context.Cause(ctx), errSlow))
+	return h.failed(r, a, slow)
 }
 
 // failed notes what a failure says about the hub and returns the error for the client.
@@ -213,8 +215,8 @@ var errRefused = errors.New("the hub cannot serve now")
 // accept looks at the headers of an answer.
 func (h *hub) accept(answer *http.Response) error {
 	a := attemptOf(answer.Request)
-	if a.timer != nil {
-		a.timer.Stop()
+	if a.timer != nil && !a.timer.Stop() {
+		return errSlow // what follows would be cut off
 	}
 	if a.fallback && answer.StatusCode >= http.StatusBadGateway && answer.StatusCode <= http.StatusGatewayTimeout {
 		return errRefused

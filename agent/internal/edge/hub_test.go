@@ -2,8 +2,10 @@ package edge
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -24,7 +26,7 @@ func passTo(t *testing.T, h *hub, method, body string) (int, error) {
 	t.Helper()
 	r := httptest.NewRequest(method, "/v2/x", strings.NewReader(body))
 	w := httptest.NewRecorder()
-	err := h.pass(w, r, call{patience: 5 * time.Second})
+	err := h.pass(w, r, call{patience: longer.read})
 	return w.Code, err
 }
 
@@ -35,6 +37,7 @@ func hubAt(t *testing.T, base string, c *tls.Config) *hub {
 		t.Fatal(err)
 	}
 	h := newHub(u, "dcn0", c, hclog.NewNullLogger(), time.Now)
+	h.dialer.Timeout, h.transport.TLSHandshakeTimeout = longer.write, longer.write
 	t.Cleanup(h.close)
 	return h
 }
@@ -63,10 +66,7 @@ func TestHubWithTLS(t *testing.T) {
 // Whether a change may have been carried out depends on whether anything of it was sent.
 func TestWhatWasSent(t *testing.T) {
 	t.Parallel()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	taken := make(chan struct{})
 	go func() { // takes one request after the other and hangs up
 		defer close(taken)
@@ -116,6 +116,30 @@ func TestHubThatNeverAnswers(t *testing.T) {
 	}
 	if err := h.ready(false); err != nil {
 		t.Errorf("it is not asked for what only it can answer: %v", err)
+	}
+}
+
+// Whoever is out of patience before the request is even sent hears of the hub, not of headers that would not be in order; and an
+// answer that comes in the moment in which patience ends is not begun, because it would be cut off.
+func TestPatienceEndsEarlyOrLate(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	h := hubAt(t, server.URL, nil)
+	for range 20 {
+		w := httptest.NewRecorder()
+		err := h.pass(w, httptest.NewRequest(http.MethodGet, "/v2/images", nil), call{patience: time.Nanosecond})
+		if err != nil && fault.ReasonOf(err) != "HUB_AWAY" {
+			t.Fatalf("at once: %v", err)
+		}
+	}
+	over := make(chan struct{})
+	a := &attempt{timer: time.AfterFunc(0, func() { close(over) }), answered: func(int) { t.Error("the answer begins") }}
+	<-over
+	r := httptest.NewRequest(http.MethodGet, "/v2/images", nil)
+	answer := &http.Response{StatusCode: http.StatusOK, Request: r.WithContext(context.WithValue(r.Context(), attemptKey{}, a))}
+	if err := h.accept(answer); !errors.Is(err, errSlow) {
+		t.Errorf("too late: %v", err)
 	}
 }
 

@@ -45,6 +45,8 @@ type Server struct {
 	hub     *hub
 	recent  *recent
 	answers *prometheus.CounterVec
+	// patience is how long the hub may take.
+	patience patience
 	// farewell is how long requests may go on after the end of Run's context.
 	farewell time.Duration
 }
@@ -56,7 +58,7 @@ const sharedRequests = 1024
 func New(c Config) *Server {
 	s := &Server{
 		Config: c, hub: newHub(c.Hub, c.Site, c.HubTLS, c.Log, c.Now),
-		recent: &recent{now: c.Now, until: map[image.ID]time.Time{}}, farewell: 5 * time.Second,
+		recent: &recent{now: c.Now, until: map[image.ID]time.Time{}}, patience: usual, farewell: 5 * time.Second,
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atoll_agent_image_answers_total", Help: "Requests to the site's Image API by who answered: site, hub or nobody.",
 		}, []string{"by"}),

@@ -130,7 +130,7 @@ func TestHubAwayAndBack(t *testing.T) {
 func TestHubRefusesConnections(t *testing.T) {
 	t.Parallel()
 	s := newEdgeSite(t, nil)
-	s.hub.server.Close()
+	s.hub.leave()
 	for _, method := range []string{"POST", "DELETE", "GET"} {
 		if a := s.do(method, path2, nil); a.code != 503 || a.header.Get("Retry-After") != "5" {
 			t.Errorf("%s: %+v", method, a)
@@ -151,6 +151,7 @@ func TestSlowHub(t *testing.T) {
 	s := newEdgeSite(t, nil)
 	s.hold(img1, random(10))
 	s.cat.Apply(&agentv1.Desired{Replicas: []*agentv1.DesiredReplica{goal(img2, filling)}})
+	s.server.patience = usual
 	release := make(chan struct{})
 	s.hub.handle(func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -163,15 +164,16 @@ func TestSlowHub(t *testing.T) {
 	if a := s.get("/v2/images"); a.code != 200 || a.header.Get("X-Atoll-Partial") != "true" || !strings.Contains(a.body, string(img2)) {
 		t.Errorf("list: %+v", a)
 	}
-	if took := time.Since(began); took > 30*patienceFirst {
+	if took := time.Since(began); took > 30*usual.first {
 		t.Errorf("it took %v", took)
 	}
 	if a := s.get(path2); a.code != 200 || a.json(t)["os_glance_importing_to_stores"] != "dcn0" || a.header.Get("X-Atoll-Partial") != "" {
 		t.Errorf("image being filled: %+v", a)
 	}
-	if asked := s.hub.asked(); len(asked) != 1 {
+	if asked := s.hub.asked(); len(asked) > 1 { // none where the request was slower than the patience
 		t.Errorf("the hub was asked again: %q", asked)
 	}
+	s.server.patience = longer
 	s.pass(quiet)
 	s.hub.handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	if a := s.get("/v2/images"); a.code != 200 || a.header.Get("X-Atoll-Partial") != "true" {
@@ -193,7 +195,7 @@ func TestCopyIntoThisSite(t *testing.T) {
 	if a := s.get(path1); a.here() || a.json(t)["from"] != "hub" {
 		t.Errorf("with a hub: %+v", a)
 	}
-	s.hub.server.Close()
+	s.hub.leave()
 	if a := s.get(path1); a.json(t)["os_glance_importing_to_stores"] != "dcn0" || a.json(t)["stores"] != nil {
 		t.Errorf("without a hub: %+v", a)
 	}
@@ -224,7 +226,7 @@ func TestReadYourWrites(t *testing.T) {
 	if s.get(path1, "Cache-Control", "no-cache").here() {
 		t.Error("no-cache is answered here")
 	}
-	s.hub.server.Close()
+	s.hub.leave()
 	if !s.get(path1, "Cache-Control", "no-cache").here() {
 		t.Error("no-cache is not answered without a hub")
 	}
@@ -279,7 +281,10 @@ func TestPassedDataIsStreamed(t *testing.T) {
 		rest, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(b)
 		_ = http.NewResponseController(w).Flush()
-		<-goOn
+		select {
+		case <-goOn:
+		case <-r.Context().Done():
+		}
 		_, _ = w.Write(rest)
 	})
 	in, out := io.Pipe()
@@ -328,6 +333,7 @@ func TestBrokenUploadIsNotTheHubsFault(t *testing.T) {
 		_ = resp.Body.Close()
 		t.Fatal("the upload did not break")
 	}
+	s.stop() // the site is done with the request
 	if err := s.server.hub.ready(true); err != nil {
 		t.Errorf("the hub counts as away: %v", err)
 	}
@@ -376,7 +382,7 @@ func TestSickStore(t *testing.T) {
 	if a := s.get(path1 + "/file"); a.here() {
 		t.Errorf("with a hub: %d", a.code)
 	}
-	s.hub.server.Close()
+	s.hub.leave()
 	if a := s.get(path1 + "/file"); a.code != 200 || a.body != string(data) {
 		t.Errorf("without a hub, and the store well after all: %d", a.code)
 	}

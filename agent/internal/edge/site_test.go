@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,12 +13,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atoll-dcn/atoll/agent/internal/rbd"
@@ -113,16 +116,48 @@ type fakeHub struct {
 func newFakeHub(t testing.TB) *fakeHub {
 	t.Helper()
 	f := &fakeHub{handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"from":"hub"}`) }}
-	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f.server = &httptest.Server{Listener: listen(t), Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.seen = append(f.seen, r.Method+" "+r.URL.RequestURI())
 		h := f.handler
 		f.mu.Unlock()
 		h(w, r)
-	}))
+	})}}
+	f.server.Start()
 	t.Cleanup(f.server.Close)
 	return f
 }
+
+// listen listens on a port that stays taken until the end of the test: after the listener's end connections are refused, and
+// reach nobody else who was given the port meanwhile.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	share := func(_, _ string, c syscall.RawConn) error {
+		var err error
+		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(cerr, err)
+	}
+	l, err := (&net.ListenConfig{Control: share}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(holder) })
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := errors.Join(
+		unix.SetsockoptInt(holder, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.Bind(holder, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// leave makes the hub refuse connections.
+func (f *fakeHub) leave() { f.server.Close() }
 
 func (f *fakeHub) handle(h http.HandlerFunc) {
 	f.mu.Lock()
@@ -180,6 +215,9 @@ func (s *edgeSite) unlink() {
 	s.linked = fault.New(fault.Unavailable, "LINK_LOST", "gone")
 }
 
+// longer is a patience that a slow machine does not try.
+var longer = patience{first: time.Minute, read: time.Minute, write: time.Minute}
+
 func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 	t.Helper()
 	s := &edgeSite{t: t, hub: newFakeHub(t), copies: newFakeCopies(), now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}
@@ -206,6 +244,8 @@ func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 		change(&c)
 	}
 	s.server = New(c)
+	s.server.patience = longer
+	s.server.hub.dialer.Timeout = longer.write
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -225,9 +265,13 @@ func newEdgeSite(t testing.TB, change func(*Config)) *edgeSite {
 	return s
 }
 
-// memDir is t.TempDir in memory where that is possible: file pools sync a lot.
+// memDir is t.TempDir in memory where that is possible: file pools sync a lot. The tests at once need less than 1 GiB.
 func memDir(t testing.TB) string {
 	t.Helper()
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < 1<<30 {
+		return t.TempDir()
+	}
 	dir, err := os.MkdirTemp("/dev/shm", "atoll-test")
 	if err != nil {
 		return t.TempDir()
