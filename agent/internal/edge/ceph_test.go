@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -20,7 +21,9 @@ func cephPool(tb testing.TB) rbd.Pool {
 	if conf == "" {
 		tb.Skip("ATOLL_TEST_CEPH_CONF names no cluster")
 	}
-	pool, err := cephrbd.Open(tb.Context(), cephrbd.Config{ConfFile: conf, User: "atoll", Pool: "images", Log: hclog.NewNullLogger()})
+	pool, err := cephrbd.Open(tb.Context(), cephrbd.Config{
+		ConfFile: conf, User: "atoll", Pool: "images", CloseTimeout: time.Minute, Log: hclog.NewNullLogger(),
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -37,6 +37,7 @@ func TestExtraObjectOnCeph(t *testing.T) {
 	c := hub.begin(conA, data)
 	hub.change(func() { c.shown = 2 })
 	s := newSite(t, hub)
+	s.unhurried, s.patience = true, 10*patience
 	pool := openCeph(t, conf)
 	defer func() { _ = pool.Close() }()
 	s.wrap = func(image.StoreID, rbd.Pool) rbd.Pool { return pool }

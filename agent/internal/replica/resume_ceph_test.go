@@ -46,7 +46,7 @@ func resumeOnCeph(t *testing.T, conf string, data []byte, journal, ledger bool) 
 	c := hub.begin(conA, data)
 	held := len(c.man.Chunks) - 1
 	s := newSite(t, hub)
-	s.workers, s.unhurried = 8, true
+	s.workers, s.unhurried, s.patience = 8, true, 10*patience
 	cleanCeph(t, conf)
 	var pool rbd.Pool
 	s.wrap = func(image.StoreID, rbd.Pool) rbd.Pool { return pool }

@@ -56,6 +56,7 @@ type site struct {
 	workers, parallel int
 	registry          *prometheus.Registry
 	unhurried         bool                                   // waits are as outside of tests
+	patience          time.Duration                          // how long until waits, if longer than usual: for real clusters
 	wrap              func(image.StoreID, rbd.Pool) rbd.Pool // around each pool; nil for none
 
 	m     *Manager
@@ -181,7 +182,8 @@ const patience = 30 * time.Second
 // until takes over what the Manager reports until ok.
 func (s *site) until(what string, ok func() bool) {
 	s.t.Helper()
-	late := time.NewTimer(patience)
+	limit := max(patience, s.patience)
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	for {
 		if o := s.m.Take(); o != nil {
@@ -196,7 +198,7 @@ func (s *site) until(what string, ok func() bool) {
 		select {
 		case <-s.m.Changed():
 		case <-late.C:
-			s.t.Fatalf("%s: not within %v; reported: %v", what, patience, s.view)
+			s.t.Fatalf("%s: not within %v; reported: %v", what, limit, s.view)
 		}
 	}
 }

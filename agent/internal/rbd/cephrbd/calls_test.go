@@ -52,7 +52,7 @@ func TestRunReturnsTheResult(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if !c.wait(time.Second) {
+	if !c.wait(time.Minute) {
 		t.Error("calls are still running")
 	}
 }
@@ -81,7 +81,7 @@ func TestRunAbandons(t *testing.T) {
 	if v := <-late; v != 7 {
 		t.Errorf("the late result is %d", v)
 	}
-	if !c.wait(time.Second) {
+	if !c.wait(time.Minute) {
 		t.Error("calls are still running")
 	}
 	if _, err := run(t.Context(), c, "third", time.Minute, free, func() (int, error) { return 0, nil }, nil); err != nil {
@@ -177,7 +177,7 @@ func TestStalled(t *testing.T) {
 	<-first
 	endSecond()
 	<-second
-	if !c.wait(time.Second) {
+	if !c.wait(time.Minute) {
 		t.Error("calls are still running")
 	}
 	want(0, 0)

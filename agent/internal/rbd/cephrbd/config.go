@@ -50,6 +50,9 @@ type Config struct {
 	// operation of an OSD, default 30 s. A call is made of several operations and may take a few times as long. They are
 	// passed to Ceph in whole seconds, at least one.
 	MountTimeout, MonTimeout, OSDTimeout time.Duration
+	// CloseTimeout bounds how long closing a pool or an image waits for calls that are still running, default OSDTimeout, but
+	// at most 5 s.
+	CloseTimeout time.Duration
 
 	// ClientsFile is the path of a file in which the pool notes its Ceph clients, so that the next process can shut out those
 	// of one that was killed. Without it, images that such a process was writing stay busy for 30 s. Only one process at a
@@ -100,6 +103,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
+	}
+	if c.CloseTimeout <= 0 {
+		c.CloseTimeout = min(c.OSDTimeout, 5*time.Second)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

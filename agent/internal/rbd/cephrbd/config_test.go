@@ -14,7 +14,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Features != 61 || c.ObjectOrder != 22 || c.Calls != 16 || c.MountTimeout != 15*time.Second ||
-		c.MonTimeout != 30*time.Second || c.OSDTimeout != 30*time.Second || c.Log == nil || c.Now == nil {
+		c.MonTimeout != 30*time.Second || c.OSDTimeout != 30*time.Second || c.CloseTimeout != 5*time.Second || c.Log == nil || c.Now == nil {
 		t.Errorf("defaults are %+v", c)
 	}
 	for field, change := range map[string]func(*Config){
@@ -37,8 +37,8 @@ func TestConfig(t *testing.T) {
 	}
 	short := good
 	short.OSDTimeout = time.Millisecond
-	if c, err := short.withDefaults(); err != nil || c.OSDTimeout != time.Second {
-		t.Errorf("a timeout of 1 ms became %v (%v)", c.OSDTimeout, err)
+	if c, err := short.withDefaults(); err != nil || c.OSDTimeout != time.Second || c.CloseTimeout != time.Second {
+		t.Errorf("a timeout of 1 ms became %v, of closing %v (%v)", c.OSDTimeout, c.CloseTimeout, err)
 	}
 }
 

@@ -57,6 +57,6 @@ func TestConformance(t *testing.T) {
 				}
 			}
 		},
-		Settle: 30 * time.Second,
+		Settle: time.Minute,
 	})
 }

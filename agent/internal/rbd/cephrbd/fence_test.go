@@ -43,6 +43,7 @@ func TestKilledWriter(t *testing.T) {
 	config := c.config()
 	config.ClientsFile = filepath.Join(t.TempDir(), "clients")
 
+	const limit = 20 * time.Second // sooner than the cluster by itself finds out that a client is dead
 	for _, then := range []string{"write", "remove"} {
 		name := unique("killed")
 		child := exec.Command(os.Args[0], "-test.run=^TestKilledWriter$")
@@ -66,7 +67,7 @@ func TestKilledWriter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = within(t, 5*time.Second, "the first write", func() error { return img.WriteAt(t.Context(), []byte("new"), 3) })
+			err = within(t, limit, "the first write", func() error { return img.WriteAt(t.Context(), []byte("new"), 3) })
 			if err != nil {
 				t.Error(err)
 			}
@@ -76,7 +77,7 @@ func TestKilledWriter(t *testing.T) {
 			}
 			_ = img.Close()
 		}
-		err = within(t, 5*time.Second, "remove", func() error { return pool.Remove(t.Context(), name) })
+		err = within(t, limit, "remove", func() error { return pool.Remove(t.Context(), name) })
 		if err != nil {
 			t.Errorf("remove: %v", err)
 		}

@@ -109,7 +109,7 @@ func (h *handle) Close() error {
 	if idle {
 		h.p.calls.begin("close", h.p.limit(), h.shut)
 	}
-	timer := time.NewTimer(min(h.p.config.OSDTimeout, 5*time.Second))
+	timer := time.NewTimer(h.p.config.CloseTimeout)
 	defer timer.Stop()
 	select {
 	case <-h.gone:

@@ -42,11 +42,19 @@ func testCluster(tb testing.TB) cluster {
 	return c
 }
 
+// config has timeouts that a cluster on a loaded machine keeps within.
 func (c cluster) config() cephrbd.Config {
 	return cephrbd.Config{
 		ConfFile: c.conf, User: c.user, Pool: c.pool, Log: hclog.NewNullLogger(),
-		MountTimeout: 3 * time.Second, MonTimeout: 3 * time.Second, OSDTimeout: 5 * time.Second,
+		MountTimeout: time.Minute, MonTimeout: time.Minute, OSDTimeout: time.Minute, CloseTimeout: time.Minute,
 	}
+}
+
+// hasty is config for what is expected to time out.
+func (c cluster) hasty() cephrbd.Config {
+	config := c.config()
+	config.MountTimeout, config.MonTimeout, config.OSDTimeout = 3*time.Second, 3*time.Second, 2*time.Second
+	return config
 }
 
 // open returns a pool that is closed at the end of the test, which fails when calls are still running then.

@@ -73,7 +73,7 @@ func (p *Pool) Close() error {
 	if s != nil {
 		p.release(s)
 	}
-	if !p.calls.wait(min(p.config.OSDTimeout, 5*time.Second)) {
+	if !p.calls.wait(p.config.CloseTimeout) {
 		return fault.New(fault.Unavailable, "STORE_UNREACHABLE", "the Ceph cluster does not answer; calls are still waiting for it")
 	}
 	p.mu.Lock()

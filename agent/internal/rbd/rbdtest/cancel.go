@@ -69,6 +69,9 @@ func testContextDone(e *env) {
 	}
 }
 
+// prompt bounds how long a call may go on after its context ended. The timeouts of the storage are longer.
+const prompt = 20 * time.Second
+
 // testContextEndsInCall ends the context of calls that are blocked in the storage. They return at once, and the memory they
 // were given belongs to the caller again: nothing of what is put there later reaches the image, and no late answer lands in
 // it.
@@ -108,13 +111,13 @@ func testContextEndsInCall(e *env) {
 	case <-time.After(500 * time.Millisecond): // long enough for all of them to be inside of the storage's library
 	}
 	cancel()
-	deadline := time.After(2 * time.Second)
+	deadline := time.After(prompt)
 	for range calls {
 		select {
 		case r := <-results:
 			e.wantCancelled(r.what, r.err)
 		case <-deadline:
-			e.Fatal("calls did not return within 2 s after their context ended")
+			e.Fatalf("calls did not return within %v after their context ended", prompt)
 		}
 	}
 	poison := bytes.Repeat([]byte{0xAA}, length)

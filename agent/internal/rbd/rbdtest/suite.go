@@ -24,7 +24,8 @@ type Options struct {
 	NoSums bool
 	// Clone makes a copy-on-write clone of the image's protected snapshot by means outside of the seam.
 	Clone func(t *testing.T, image string) Clone
-	// Stall makes the storage stop answering and returns what makes it answer again. Nil when the driver has no such hook.
+	// Stall makes the storage stop answering and returns what makes it answer again; calls must not time out by themselves for
+	// a minute. Nil when the driver has no such hook.
 	Stall func(t *testing.T) (resume func())
 	// Settle bounds how long the storage may need to answer again after a stall. Used with Stall only.
 	Settle time.Duration
