@@ -33,8 +33,9 @@ for t in "${targets[@]}"; do
 	read -r p name <<<"$t"
 	if nice go test -run '^$' -fuzz "^$name\$" -fuzztime "${share}ms" -fuzzminimizetime 50x -parallel=1 "$p" >"$out" 2>&1; then
 		printf '%s %s: %s\n' "$p" "$name" "$(grep -o 'execs: [0-9]*' "$out" | tail -1)"
-	elif grep -q 'context deadline exceeded' "$out" && ! grep -q 'Failing input' "$out"; then
-		# The time was over in the middle of an input, which go reports as a failure now and then; a hang has its input written.
+	elif grep -qx ' *context deadline exceeded' "$out" && ! grep -qE 'Failing input|failing input file|seed corpus entry' "$out"; then
+		# The time was over in the middle of an input, which go reports as a failure now and then; a hang has its input written,
+		# and a failure whose input was being made smaller just then is one.
 		printf '%s %s: stopped\n' "$p" "$name"
 	else
 		printf '%s %s: FAILED\n' "$p" "$name"
