@@ -88,7 +88,7 @@ func TestTLS(t *testing.T) {
 		"untrusted": {&tls.Config{MinVersion: tls.VersionTLS12}, fault.Denied},
 		"plaintext": {nil, fault.Unavailable},
 	} {
-		c, err := client.New(h.Addr, client.Options{TLS: tt.conf, CallTimeout: 5 * time.Second, Retry: retry.Policy{Initial: time.Millisecond}})
+		c, err := client.New(h.Addr, client.Options{TLS: tt.conf, CallTimeout: time.Minute, Retry: retry.Policy{Initial: time.Millisecond}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,8 @@ type Env struct {
 	Now            func() time.Time
 	// Size returns the columns and rows of the terminal that a stream is connected to; ok is false if it is none.
 	Size func(stream any) (cols, rows int, ok bool)
+
+	within func(context.Context, time.Duration) (context.Context, context.CancelFunc) // of --timeout; nil: the clock's
 }
 
 // Main runs atollctl with the arguments, streams and signals of this process and returns its exit code. version is what
@@ -44,6 +46,9 @@ func Main(ctx context.Context, version string) int {
 
 // Run runs atollctl and returns its exit code. Cancelling ctx interrupts it.
 func Run(ctx context.Context, args []string, env Env) int {
+	if env.within == nil {
+		env.within = context.WithTimeout
+	}
 	c := &cli{env: env}
 	root := c.root() //nolint:contextcheck // the context comes with the execution below
 	root.SetArgs(args)

@@ -55,6 +55,7 @@ type run struct {
 	out, err buffer
 	stdin    io.Reader
 	terminal bool // whether both outputs are terminals
+	within   func(context.Context, time.Duration) (context.Context, context.CancelFunc)
 }
 
 // do runs the program and returns its exit code.
@@ -70,7 +71,8 @@ func (r *run) do(ctx context.Context, hub string, args ...string) int {
 			}
 			return r.env[name]
 		},
-		Size: func(any) (int, int, bool) { return 100, 24, r.terminal },
+		Size:   func(any) (int, int, bool) { return 100, 24, r.terminal },
+		within: r.within,
 	})
 }
 

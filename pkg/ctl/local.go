@@ -21,7 +21,7 @@ func (c *cli) local(body func(ctx context.Context, args []string) error) func(*c
 		ctx := cmd.Context()
 		if c.timeout > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, c.timeout)
+			ctx, cancel = c.env.within(ctx, c.timeout)
 			defer cancel()
 		}
 		return body(ctx, args)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/client/clienttest"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 	hubv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/hub/v1"
 )
 
@@ -26,8 +28,8 @@ func TestInterruptLeavesTheOperation(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	h.Fail("WatchOperation", nil)
 	go func() {
+		defer cancel()
 		h.Await(t, "the watch", func() bool { return h.Called["WatchOperation"] > 0 })
-		cancel()
 	}()
 	r := &run{}
 	if code := r.do(ctx, h.Addr, "image", "copy", "debian-12", "--stores", "dcn0"); code != exitInterrupted {
@@ -40,15 +42,51 @@ func TestInterruptLeavesTheOperation(t *testing.T) {
 	}
 }
 
+// overdue is a context whose deadline has passed once over is closed.
+type overdue struct {
+	context.Context
+	over chan struct{}
+}
+
+func (o overdue) Done() <-chan struct{} { return o.over }
+
+func (o overdue) Err() error {
+	select {
+	case <-o.over:
+		return context.DeadlineExceeded
+	default:
+		return o.Context.Err()
+	}
+}
+
+// tooLong runs the program, whose time is up when the hub has been asked for a watch: no machine is too slow to get so far.
+func tooLong(t *testing.T, h *clienttest.Hub, args ...string) *run {
+	t.Helper()
+	r := &run{within: func(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+		if d != 300*time.Millisecond {
+			t.Errorf("the time is up after %s", d)
+		}
+		over, before := make(chan struct{}), 0
+		h.Change(func() { before = h.Called["WatchOperation"] })
+		go func() {
+			defer close(over)
+			h.Await(t, "the watch", func() bool { return h.Called["WatchOperation"] > before })
+		}()
+		return overdue{ctx, over}, func() { <-over }
+	}}
+	r.want(t, h, exitTimeout, append(args, "--timeout", "300ms")...)
+	return r
+}
+
 func TestTimeoutLeavesTheOperation(t *testing.T) {
 	h := furnish(t)
 	h.Script(clienttest.Step{Gate: make(chan struct{}), Do: clienttest.Succeed})
-	r := atollctl(t, h, exitTimeout, "image", "delete", "debian-12", "--timeout", "300ms")
+	r := tooLong(t, h, "image", "delete", "debian-12")
 	has(t, r.err.String(), "the time is up; operation "+copyID+" goes on", "operation wait "+copyID)
 	if strings.Contains(r.err.String(), "cancel") {
 		t.Error("a delete cannot be cancelled")
 	}
-	r = atollctl(t, h, exitTimeout, "--hub", h.Addr+"", "operation", "wait", copyID, "--timeout", "300ms")
+	r = tooLong(t, h, "--hub", h.Addr+"", "operation", "wait", copyID)
 	has(t, r.err.String(), "goes on")
 }
 
@@ -99,10 +137,15 @@ func TestWaitSurvivesARestart(t *testing.T) {
 	h.Fail("WatchOperation", fault.New(fault.Unavailable, "STOPPING", "the hub is stopping"))
 	h.Fail("WatchOperation", fault.New(fault.Unavailable, "STARTING", "the hub is starting"))
 	r := &run{}
-	done := make(chan int)
+	done := make(chan int, 1)
 	go func() { done <- r.do(t.Context(), h.Addr, "image", "copy", "debian-12", "--stores", "dcn0") }()
 	h.Await(t, "the third watch", func() bool { return h.Called["WatchOperation"] >= 3 })
-	h.Cut()
+	h.Down(true) // until it is told: what is shown now and then may miss a hub that is back at once
+	waiting, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	for !strings.Contains(r.err.String(), "the hub does not answer") && retry.Sleep(waiting, 10*time.Millisecond) == nil {
+	}
+	h.Down(false)
 	close(gate)
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d: %s", code, &r.err)

@@ -156,7 +156,7 @@ func (h *Hub) Down(down bool) { h.cutter.down(down) }
 // Await blocks until ok returns true; it is asked again after each change and each call, while no call looks at the records.
 func (h *Hub) Await(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		h.mu.Lock()
