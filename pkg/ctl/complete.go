@@ -50,7 +50,7 @@ func (c *cli) completeFlag(cmd *cobra.Command, flag string, l lister) {
 }
 
 func (c *cli) list(ctx context.Context, l lister, typed string) []cobra.Completion {
-	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	ctx, cancel := c.env.within(ctx, completeTimeout)
 	defer cancel()
 	if c.hub == nil && c.dial() != nil {
 		return nil

@@ -1,9 +1,11 @@
 package ctl
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +16,9 @@ import (
 // completions returns what the shell would offer at the end of a command line.
 func completions(t *testing.T, addr, line string) []string {
 	t.Helper()
-	r := &run{}
+	r := &run{within: func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Minute) // nobody waits at a shell
+	}}
 	if code := r.do(t.Context(), addr, append([]string{cobra.ShellCompRequestCmd}, strings.Split(line, " ")...)...); code != exitOK {
 		t.Fatalf("%q: exit code %d: %s", line, code, &r.err)
 	}

@@ -28,7 +28,8 @@ type Env struct {
 	// Size returns the columns and rows of the terminal that a stream is connected to; ok is false if it is none.
 	Size func(stream any) (cols, rows int, ok bool)
 
-	within func(context.Context, time.Duration) (context.Context, context.CancelFunc) // of --timeout; nil: the clock's
+	// within bounds a context by --timeout, or by the patience of completion; nil: context.WithTimeout.
+	within func(context.Context, time.Duration) (context.Context, context.CancelFunc)
 }
 
 // Main runs atollctl with the arguments, streams and signals of this process and returns its exit code. version is what
