@@ -224,7 +224,12 @@ func TestWatchImages(t *testing.T) {
 	go func() { done <- s.WatchImages(&hubv1.WatchImagesRequest{}, w) }()
 	want := func(event hubv1.WatchEvent, id string) *hubv1.Image {
 		t.Helper()
-		m := <-w.events
+		var m *hubv1.WatchImagesResponse
+		select {
+		case m = <-w.events:
+		case <-time.After(time.Minute):
+			t.Fatalf("no event comes, want %s of %q", event, id)
+		}
 		if m.Event != event || m.GetImage().GetId() != id {
 			t.Errorf("got %v, want %s of %q", m, event, id)
 		}

@@ -26,7 +26,7 @@ import (
 func (w *world) agent() (leave func()) {
 	w.t.Helper()
 	service := session.New(session.Config{
-		Catalog: w.catalog, Directory: w.directory, Changed: func(...image.ID) {}, Log: hclog.NewNullLogger(), Now: time.Now,
+		Catalog: w.catalog, Directory: w.directory, Changed: func(...image.ID) {}, Log: hclog.NewNullLogger(), Now: time.Now, Heartbeat: time.Hour,
 		Peer:    func(context.Context) (image.SiteID, string, error) { return "dcn0", "192.0.2.1", nil },
 		Desired: func(*storev1.Image, *storev1.Replica) *agentv1.DesiredReplica { return &agentv1.DesiredReplica{} },
 	})
