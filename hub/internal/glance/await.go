@@ -47,7 +47,7 @@ func (s *Server) await(ctx context.Context, bound time.Duration, look func() (do
 // awaitUndone waits a little until an upload that failed has been undone, so that the image can be used again when the
 // caller reads the answer. ctx may have ended: that a client is not waited for any more ends the context of its request.
 func (s *Server) awaitUndone(ctx context.Context, id image.ID) {
-	s.await(context.WithoutCancel(ctx), undoWait, func() (bool, int64) {
+	s.await(context.WithoutCancel(ctx), s.undoWait, func() (bool, int64) {
 		ops, _ := s.Catalog.Read().ImageOperations(id)
 		for _, o := range ops {
 			if o.Kind == storev1.OperationKind_OPERATION_KIND_IMPORT || o.Kind == storev1.OperationKind_OPERATION_KIND_STAGE {

@@ -205,8 +205,15 @@ func TestPutFileTwice(t *testing.T) {
 	h := newHub(t)
 	id := h.create()
 	r, w := io.Pipe()
-	first := make(chan reply, 1)
-	go func() { first <- h.do("PUT", path(id, "file"), r, octets()...) }()
+	type result struct {
+		reply
+		err error
+	}
+	first := make(chan result, 1)
+	go func() {
+		got, err := h.try("PUT", path(id, "file"), r, octets()...)
+		first <- result{got, err}
+	}()
 	if _, err := w.Write([]byte("first")); err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +221,8 @@ func TestPutFileTwice(t *testing.T) {
 	h.want(http.StatusConflict, "PUT", path(id, "file"), jsonBody("second"), octets()...)
 	h.want(http.StatusConflict, "PUT", path(id, "stage"), jsonBody("second"), octets()...)
 	_ = w.Close()
-	if got := <-first; got.StatusCode != http.StatusNoContent {
-		t.Fatalf("got %d %s", got.StatusCode, got.body)
+	if got := <-first; got.err != nil || got.StatusCode != http.StatusNoContent {
+		t.Fatalf("got %v, %v", got.reply, got.err)
 	}
 	if got := h.sites.copied("central", id); string(got) != "first" {
 		t.Fatalf("got %q", got)
@@ -299,6 +306,7 @@ func TestDownloadPrefersInVain(t *testing.T) {
 	h.pushOut()
 	h.sites.change("dcn1", func(s *fakeSite) { s.healthy = false })
 	h.sites.change("dcn0", func(s *fakeSite) { s.mute = true }) // given up after preferWait
+	h.server.preferWait = time.Second
 	if r := h.want(http.StatusOK, "GET", path(id, "file?prefer=dcn1,dcn0"), nil); !bytes.Equal(r.body, data) {
 		t.Fatal("other bytes")
 	}

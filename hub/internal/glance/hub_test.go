@@ -62,6 +62,9 @@ type options struct {
 	staging  int64           // limit of the staging area
 }
 
+// unreachable is for sources that cannot be reached: all of them fail after a second.
+func unreachable(o *options) { o.outside.Connect = time.Second }
+
 func newHub(t *testing.T, set ...func(*options)) *hub {
 	t.Helper()
 	o := options{
@@ -89,7 +92,9 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.outside.Connect = time.Second // a busy machine may be late
+	if o.outside.Connect == 0 {
+		o.outside.Connect = 30 * time.Second // a busy machine may be late
+	}
 	web, err := outside.New(o.outside)
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +112,7 @@ func newHub(t *testing.T, set ...func(*options)) *hub {
 		Catalog: h.catalog, Index: index, Importer: h.importer, Chunks: h.area, Directory: h.sites, Sources: h.sites.needs, Regions: o.regions,
 		Policy: rules, Settings: o.settings, Outside: web, Regional: web,
 	})
+	h.server.undoWait, h.server.preferWait = time.Minute, time.Minute
 	h.serve(index, o)
 	return h
 }
@@ -117,6 +123,7 @@ func (h *hub) serve(index *Index, o options) {
 	h.server.Routes(rt)
 	ts := httptest.NewUnstartedServer(nil)
 	ts.Config = imageapi.NewHTTPServer(rt.Serve(imageapi.Options{Verifier: o.verifier, Sites: true}), nil)
+	ts.Config.ReadHeaderTimeout = time.Minute // a busy machine may be late
 	ts.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			h.closed.Add(1)

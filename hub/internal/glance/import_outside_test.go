@@ -40,7 +40,7 @@ func TestRow24EveryWayIsFiltered(t *testing.T) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	h := newHub(t, func(o *options) {
 		o.outside = outside.Options{AllowPorts: []string{"80", port}, DenyHosts: []string{"*.corp.example"}}
-	})
+	}, unreachable)
 	for _, uri := range []string{
 		"http://127.0.0.1:" + port + "/", "http://0x7f000001:" + port + "/", "http://2130706433:" + port + "/", "http://0177.1:" + port + "/",
 		"http://127.1:" + port + "/", "http://[::ffff:127.0.0.1]:" + port + "/", "http://169.254.169.254/latest", "http://10.0.0.1/", "file:///etc/passwd",
@@ -130,7 +130,7 @@ func TestRow23GlanceDownload(t *testing.T) {
 		`"glance_service_interface":"internal"}}`
 	refused := newHub(t, func(o *options) {
 		o.settings.GlanceDownload, o.regions, o.outside = true, far, outside.Options{}.ForRegions()
-	})
+	}, unreachable)
 	id := refused.create()
 	refused.want(http.StatusAccepted, "POST", path(id, "import"), jsonBody(request))
 	refused.until("it has failed", func() bool { return refused.show(id)["os_glance_failed_import"] == "central" })

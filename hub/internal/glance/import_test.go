@@ -201,7 +201,10 @@ func TestImportAllowFailure(t *testing.T) {
 	})
 	h.want(http.StatusAccepted, "POST", path(id, "import"),
 		jsonBody(`{"method":{"name":"glance-direct"},"stores":["dcn0","dcn1"],"all_stores_must_succeed":false}`))
-	h.until("the others have it", func() bool { return h.show(id)["stores"] == "central,dcn1" })
+	h.until("the others have it", func() bool {
+		img := h.show(id)
+		return img["stores"] == "central,dcn1" && img["os_glance_importing_to_stores"] == ""
+	})
 	if img := h.show(id); img["status"] != "active" || img["os_glance_failed_import"] != "dcn0" {
 		t.Fatalf("got %v", img)
 	}
@@ -225,6 +228,7 @@ func TestImportWebDownload(t *testing.T) {
 	if !bytes.Equal(h.sites.copied("dcn1", id), data) {
 		t.Fatal("other bytes")
 	}
+	h = newHub(t, unreachable)
 	for _, uri := range []string{web.URL + "/missing", someURL} {
 		id := h.create()
 		h.want(http.StatusAccepted, "POST", path(id, "import"), jsonBody(webDownload(uri, `,"all_stores":true`)))

@@ -51,7 +51,7 @@ func (s *Server) Open(ctx context.Context, img *imageapi.Image, prefer []string,
 	d := &download{
 		ctx: ctx, chunks: s.Chunks, content: img.ContentID, offset: offset, left: length, wait: wait, cancel: cancel,
 		free: make(chan []byte, chunksAhead), full: make(chan chunk), ended: make(chan struct{}), release: give,
-		settle: s.prefer(img, prefer),
+		settle: s.prefer(img, prefer), patience: s.preferWait,
 	}
 	for range chunksAhead {
 		d.free <- make([]byte, manifest.ChunkSize)
@@ -118,6 +118,8 @@ type download struct {
 	release func()
 	wait    time.Duration // longest wait for a chunk
 	settle  func()        // ends the wish for a store; nil: there is none
+	// patience is the longest wait for a chunk from that store.
+	patience time.Duration
 
 	now  chunk
 	done bool
@@ -176,7 +178,7 @@ func (d *download) read(buf []byte) ([]byte, error) {
 func (d *download) chunk(index int, buf []byte, wait time.Duration) ([]byte, error) {
 	none := fault.New(fault.Unavailable, "NO_SOURCE", "no store with a copy of the image can be read now; try again later")
 	if d.settle != nil {
-		b, err := d.within(min(wait, preferWait), index, buf, none)
+		b, err := d.within(min(wait, d.patience), index, buf, none)
 		if err == nil || d.ctx.Err() != nil {
 			return b, err
 		}

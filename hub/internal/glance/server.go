@@ -62,6 +62,8 @@ type Server struct {
 	// locations carries out what PATCH says about locations.
 	locations Locations
 	turns     *turns
+	// undoWait and preferWait are the constants of these names; tests wait longer for a busy machine.
+	undoWait, preferWait time.Duration
 }
 
 // New returns a server. Nothing is served before Routes.
@@ -81,7 +83,9 @@ func New(c Config) *Server {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Server{Config: c, downloads: berth.New(mostDownloads, projectDownloads), turns: newTurns()}
+	s := &Server{
+		Config: c, downloads: berth.New(mostDownloads, projectDownloads), turns: newTurns(), undoWait: undoWait, preferWait: preferWait,
+	}
 	s.locations = s
 	s.reads = &imageapi.Reads{Source: c.Index, Policy: c.Policy, Open: s, Stores: s.storeList, Formats: c.Catalog.Limits().Formats}
 	return s
