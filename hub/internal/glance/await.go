@@ -23,20 +23,22 @@ func (s *Server) await(ctx context.Context, bound time.Duration, look func() (do
 	defer limit.Stop()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for last := int64(0); ; {
+	for last, late := int64(0), false; ; {
 		done, progress := look()
-		if done {
+		switch {
+		case done:
 			return true
-		}
-		if progress > last {
-			last = progress
+		case progress > last:
+			last, late = progress, false
 			limit.Reset(bound)
+		case late:
+			return false
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-limit.C:
-			return false
+		case <-limit.C: // what has happened meanwhile counts, however late this is
+			late = true
 		case <-tick.C:
 		case <-sub.C():
 			sub.Take()
