@@ -25,7 +25,7 @@ func TestBaseDeletedUnderWay(t *testing.T) {
 			t.Fatalf("atollctl site limit: exit code %d: %s", code, errs)
 		}
 	}
-	limit("--rate", "1MiB/s")
+	limit("--rate", "512KiB/s")
 	var ids, sums []string
 	var ops []*hubv1.Operation
 	for i := range byte(2) {
@@ -41,8 +41,8 @@ func TestBaseDeletedUnderWay(t *testing.T) {
 	}
 	l.Succeeds(deleteImage(l, base))
 	for i, id := range ids {
-		if r := l.Replica(id, "dcn0"); r.Phase != hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING {
-			t.Errorf("version %d was not under way any more: %v", i, r.Phase)
+		if r := l.Replica(id, "dcn0"); r.GetPhase() != hubv1.ReplicaPhase_REPLICA_PHASE_TRANSFERRING {
+			t.Errorf("version %d was not under way any more: %v", i, r.GetPhase())
 		}
 	}
 	limit("--clear")
