@@ -54,7 +54,7 @@ func newHubs(t *testing.T, shared bool) *hubs {
 	}))
 	t.Cleanup(func() {
 		h.open()
-		web.Close()
+		closeNow(web)
 	})
 	h.url = web.URL + "/disk.raw"
 	return h
