@@ -102,9 +102,9 @@ type attacked struct {
 	small  string // a raw disk of 16 MiB with 1 MiB of data
 	web    *httptest.Server
 	files  *offers
-	asked  *atomic.Int32     // connections to what is inside
-	inside string            // the address of what is inside, where the hub may not go
-	victim string            // a file of the host with a secret
+	asked  *atomic.Int32 // connections to what is inside
+	inside string        // the address of what is inside, where the hub may not go
+	victim string        // a file of the host with a secret
 }
 
 // sizeLimit is the longest image in this lab.
