@@ -143,7 +143,7 @@ func oldTasks(l *attacked) {
 		answer := l.user.Call(http.MethodPost, "/v2/tasks", body)
 		if answer.Code == http.StatusCreated { // found out when it is dialled
 			id := answer.JSON().Text("id")
-			lab.Eventually(l.T, time.Minute, "the task has failed", func() error {
+			lab.Eventually(l.T, waitShort, "the task has failed", func() error {
 				if task := l.user.Call(http.MethodGet, "/v2/tasks/"+id, nil).JSON(); task.Text("status") != "failure" {
 					return fmt.Errorf("%v", task)
 				}
@@ -232,7 +232,7 @@ func slowBodies(l *attacked) {
 	}
 	began := time.Now()
 	l.converts("qcow2", l.made("qcow2"))
-	if took := time.Since(began); took > time.Minute {
+	if took := time.Since(began); took > 2*time.Minute { // a source that is so slow is given up after five
 		l.T.Errorf("an import beside slow ones took %s", took)
 	}
 	for _, id := range ids {

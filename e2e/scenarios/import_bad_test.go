@@ -145,7 +145,7 @@ func (l *importLab) half(g *gate) {
 	l.T.Helper()
 	select {
 	case <-g.sent:
-	case <-time.After(time.Minute):
+	case <-time.After(waitShort):
 		l.T.Fatal("nobody reads the source")
 	}
 }
