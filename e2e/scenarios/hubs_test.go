@@ -116,7 +116,7 @@ func (h *hubs) upload(n *lab.Node) string {
 // active waits until an image is active in every store, and compares what the stores hold.
 func (h *hubs) active(id string) {
 	h.T.Helper()
-	lab.Eventually(h.T, waitShort, "the image is active everywhere", func() error {
+	lab.Eventually(h.T, 2*time.Minute, "the image is active everywhere", func() error {
 		img, err := h.Client.Images.GetImage(h.T.Context(), &hubv1.GetImageRequest{Id: id})
 		if err != nil {
 			return err
@@ -186,7 +186,7 @@ func (h *hubs) empty(ids ...string) {
 		h.Anyone().Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
 	}
 	for _, s := range lab.Sites {
-		lab.Eventually(h.T, waitShort, "store "+s+" is empty", func() error {
+		lab.Eventually(h.T, 2*time.Minute, "store "+s+" is empty", func() error {
 			left, err := filepath.Glob(filepath.Join(h.Store(s), ".images", "*"))
 			if err != nil || len(left) > 0 {
 				return fmt.Errorf("%v, %w", left, errors.Join(err, os.ErrExist))
@@ -274,7 +274,7 @@ func takesOver(t *testing.T, shared bool) {
 	leader.Kill()
 	within := func(what string, f func() error) {
 		t.Helper()
-		lab.Eventually(t, waitShort, what, f)
+		lab.Eventually(t, 2*time.Minute, what, f)
 		took, late := time.Since(killed).Round(100*time.Millisecond), time.Duration(lost.Load()).Round(100*time.Millisecond)
 		t.Logf("%s: %s after the kill; the machine was late by %s", what, took, late)
 		if took > takeover+2*late {

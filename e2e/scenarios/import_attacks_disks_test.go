@@ -107,7 +107,7 @@ func (l *attacked) ends(format string, data []byte) {
 	l.T.Helper()
 	id := l.queue(format)
 	l.fetch(id, l.offer(data), []string{"central"}).Is(http.StatusAccepted)
-	lab.Eventually(l.T, waitShort, format+" ends", func() error {
+	lab.Eventually(l.T, 2*time.Minute, format+" ends", func() error {
 		img := l.user.Image(id)
 		if img.Text("status") != "active" && !strings.HasPrefix(l.message(id), "failure: ") {
 			return fmt.Errorf("%v; task: %s", img, l.message(id))

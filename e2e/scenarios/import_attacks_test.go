@@ -241,7 +241,7 @@ func (l *attacked) refusesStaged(format string, data []byte, want string) {
 	if answer.Code == http.StatusNoContent {
 		direct := lab.Object{"method": lab.Object{"name": "glance-direct"}, "stores": []string{"central", "dcn0"}}
 		l.user.Call(http.MethodPost, "/v2/images/"+id+"/import", direct).Is(http.StatusAccepted)
-		lab.Eventually(l.T, waitShort, "the import has failed", func() error {
+		lab.Eventually(l.T, 2*time.Minute, "the import has failed", func() error {
 			if text = l.message(id); !strings.HasPrefix(text, "failure: ") {
 				return fmt.Errorf("%v; task: %s", l.user.Image(id), text)
 			}

@@ -143,7 +143,7 @@ func oldTasks(l *attacked) {
 		answer := l.user.Call(http.MethodPost, "/v2/tasks", body)
 		if answer.Code == http.StatusCreated { // found out when it is dialled
 			id := answer.JSON().Text("id")
-			lab.Eventually(l.T, waitShort, "the task has failed", func() error {
+			lab.Eventually(l.T, 2*time.Minute, "the task has failed", func() error {
 				if task := l.user.Call(http.MethodGet, "/v2/tasks/"+id, nil).JSON(); task.Text("status") != "failure" {
 					return fmt.Errorf("%v", task)
 				}

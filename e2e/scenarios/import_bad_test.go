@@ -145,7 +145,7 @@ func (l *importLab) half(g *gate) {
 	l.T.Helper()
 	select {
 	case <-g.sent:
-	case <-time.After(waitShort):
+	case <-time.After(2 * time.Minute):
 		l.T.Fatal("nobody reads the source")
 	}
 }
