@@ -14,7 +14,7 @@ func copyImage(c *cloud) {
 	c.Admin.Glance("image-import", id, "--stores", "dcn0,dcn1", "--import-method", "copy-image")
 	c.active(c.Admin, id)
 	c.holds(c.Admin, id, "central", "dcn0", "dcn1")
-	list := c.Admin.Glance("image-list", "--include-stores")
+	list := c.Admin.Glance("image-list", "--include-stores", "--page-size", onePage)
 	c.equal("stores in image-list", list.Of(id, "Stores"), "central,dcn0,dcn1")
 	c.Admin.GlanceFails("HTTP 400", "image-import", id, "--stores", "dcn0", "--import-method", "copy-image")
 	c.Admin.Glance("image-import", id, "--all-stores", "true", "--import-method", "copy-image") // nothing is left to do
@@ -38,21 +38,32 @@ func deleteFromStore(c *cloud) {
 	id := c.create(c.Admin, lab.Object{"visibility": "public"}, "dcn0", "dcn1")
 	c.Demo.GlanceFails("Unable to delete", "stores-delete", "--store", "dcn1", id)
 	c.Admin.Glance("stores-delete", "--store", "dcn1", id)
-	c.holds(c.Admin, id, "central", "dcn0")
+	c.settled(c.Admin, id, "central", "dcn0")
 	c.Admin.GlanceFails("not found", "stores-delete", "--store", "dcn1", id)
 	unclone := c.Clone("dcn0", id, "1")
 	c.Admin.GlanceFails("HTTP 409", "stores-delete", "--store", "dcn0", id)
-	c.holds(c.Admin, id, "central", "dcn0")
+	c.settled(c.Admin, id, "central", "dcn0")
 	// The image as a whole is in use as well, and the refusal has touched no copy.
 	c.Admin.GlanceFails("because it is in use", "image-delete", id)
 	c.active(c.Admin, id)
-	c.holds(c.Admin, id, "central", "dcn0")
+	c.settled(c.Admin, id, "central", "dcn0")
 	unclone()
 	c.Admin.Glance("stores-delete", "--store", "dcn0", id)
 	c.Admin.GlanceFails("HTTP 403", "stores-delete", "--store", "central", id)
-	c.holds(c.Admin, id, "central")
+	c.settled(c.Admin, id, "central")
 	c.Admin.Glance("image-delete", id)
 	c.gone(id)
+}
+
+// settled is holds once a removal has been carried out or taken back, for which the answer does not wait longer than some seconds.
+func (c *cloud) settled(a *lab.Actor, id string, stores ...string) {
+	c.T.Helper()
+	c.awaits(a, id, "the image is in "+strings.Join(stores, " and "), func(img lab.Object) bool {
+		return img.Text("stores") == strings.Join(stores, ",") && !slices.ContainsFunc(lab.Sites, func(s string) bool {
+			return slices.Contains(c.Images(s), id) != slices.Contains(stores, s)
+		})
+	})
+	c.holds(a, id, stores...)
 }
 
 // storesInfo says which stores there are.

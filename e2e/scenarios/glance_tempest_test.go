@@ -27,10 +27,11 @@ func tempestSuite(c *cloud) {
 	home := t.TempDir()
 	space := filepath.Join(home, "space")
 	run := func(args ...string) (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "tempest", args...)
 		cmd.Env, cmd.Dir = append(os.Environ(), "HOME="+home), home
+		cmd.WaitDelay = 10 * time.Second // for what it has started
 		if args[0] == "run" {
 			cmd.Dir = space
 		}

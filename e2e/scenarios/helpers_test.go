@@ -27,7 +27,7 @@ func mustFail(t *testing.T, what string, err error, want string) {
 }
 
 // waitShort is how long something may take that needs no data to move.
-const waitShort = 30 * time.Second
+const waitShort = time.Minute
 
 // published returns an error unless a site's pool has the image under its own name.
 func published(l *lab.Lab, site, id string) error {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -100,10 +101,10 @@ type attacked struct {
 	*importLab
 	small  string // a raw disk of 16 MiB with 1 MiB of data
 	web    *httptest.Server
-	files  map[string][]byte // what the web server serves
-	asked  *atomic.Int32     // connections to what is inside
-	inside string            // the address of what is inside, where the hub may not go
-	victim string            // a file of the host with a secret
+	files  *offers
+	asked  *atomic.Int32 // connections to what is inside
+	inside string        // the address of what is inside, where the hub may not go
+	victim string        // a file of the host with a secret
 }
 
 // sizeLimit is the longest image in this lab.
@@ -115,17 +116,17 @@ const memoryLimit = 512 << 20
 // TestImportAttacks is the hostile corpus. Nothing of it is published, reads files of the host, reaches what is inside, takes
 // much of the hub, or stays anywhere.
 func TestImportAttacks(t *testing.T) {
-	a := &attacked{files: map[string][]byte{}, asked: new(atomic.Int32)}
+	a := &attacked{files: new(offers), asked: new(atomic.Int32)}
 	a.inside = listenInside(t, a.asked)
 	a.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		data, ok := a.files[r.URL.Path]
+		data, ok := a.files.get(r.URL.Path)
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
 		http.ServeContent(w, r, "disk.img", time.Time{}, bytes.NewReader(data))
 	}))
-	t.Cleanup(a.web.Close)
+	t.Cleanup(func() { closeNow(a.web) })
 	// What is inside is on this machine, too, at another address.
 	a.importLab = newImportLab(t, "--image-size-limit", "64MiB", "--import-allow-networks", "127.0.0.1/32")
 	a.small = filepath.Join(a.dir, "small.raw")
@@ -177,10 +178,29 @@ func listenInside(t *testing.T, asked *atomic.Int32) string {
 }
 
 // offer serves data and returns its URL.
-func (l *attacked) offer(data []byte) string {
-	path := "/" + strconv.Itoa(len(l.files)) + ".img"
-	l.files[path] = data
-	return l.web.URL + path
+func (l *attacked) offer(data []byte) string { return l.web.URL + l.files.add(data) }
+
+// offers are what a web server serves. A hub may still ask for one while the next is added.
+type offers struct {
+	mu   sync.Mutex
+	data [][]byte
+}
+
+func (o *offers) add(data []byte) (path string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.data = append(o.data, data)
+	return "/" + strconv.Itoa(len(o.data)-1) + ".img"
+}
+
+func (o *offers) get(path string) ([]byte, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(path, "/"), ".img"))
+	if err != nil || n < 0 || n >= len(o.data) {
+		return nil, false
+	}
+	return o.data[n], true
 }
 
 // refuses imports data in all ways and checks that each fails with a message that contains want, leaks nothing and publishes
@@ -221,7 +241,7 @@ func (l *attacked) refusesStaged(format string, data []byte, want string) {
 	if answer.Code == http.StatusNoContent {
 		direct := lab.Object{"method": lab.Object{"name": "glance-direct"}, "stores": []string{"central", "dcn0"}}
 		l.user.Call(http.MethodPost, "/v2/images/"+id+"/import", direct).Is(http.StatusAccepted)
-		lab.Eventually(l.T, time.Minute, "the import has failed", func() error {
+		lab.Eventually(l.T, 2*time.Minute, "the import has failed", func() error {
 			if text = l.message(id); !strings.HasPrefix(text, "failure: ") {
 				return fmt.Errorf("%v; task: %s", l.user.Image(id), text)
 			}

@@ -40,7 +40,7 @@ func centralFillsUp(l *badLab) {
 	l.half(g)
 	full := func(bytes string, is bool) {
 		l.Ceph("central", "osd", "pool", "set-quota", "images", "max_bytes", bytes)
-		lab.Eventually(l.T, waitShort, "the central pool is full, or has space again", func() error {
+		lab.Eventually(l.T, 2*time.Minute, "the central pool is full, or has space again", func() error {
 			if out := l.Ceph("central", "health", "detail"); strings.Contains(out, "POOL_FULL") != is {
 				return fmt.Errorf("%s", out)
 			}

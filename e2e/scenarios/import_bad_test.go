@@ -72,8 +72,15 @@ func TestImportTrouble(t *testing.T) {
 // serve starts a web server for one test.
 func (l *importLab) serve(f http.HandlerFunc) string {
 	web := httptest.NewServer(f)
-	l.T.Cleanup(web.Close)
+	l.T.Cleanup(func() { closeNow(web) })
 	return web.URL + "/disk.qcow2"
+}
+
+// closeNow ends a web server with all that it still serves: a server waits for its answers otherwise, and a hub that reads on
+// although the test has failed would keep it waiting for ever.
+func closeNow(web *httptest.Server) {
+	web.CloseClientConnections()
+	web.Close()
 }
 
 // arrived checks that an image is at all of its stores, with the good disk, and removes it.
@@ -138,7 +145,7 @@ func (l *importLab) half(g *gate) {
 	l.T.Helper()
 	select {
 	case <-g.sent:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		l.T.Fatal("nobody reads the source")
 	}
 }

@@ -23,9 +23,10 @@ func debian(t *testing.T) string {
 		}
 		t.Skip("needs root and mmdebstrap")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "../lab/debian.sh", "../../.build/cache")
+	cmd.WaitDelay = 10 * time.Second // for what it has started
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -64,10 +65,11 @@ func TestImportDebian(t *testing.T) {
 		}
 	}
 	unclone := l.Clone("dcn1", id, "2")
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	boot := exec.CommandContext(ctx, "../demo/boot.sh", "rbd:images/clone-of-"+id+":conf="+l.Conf("dcn1"), "atoll-guest login:")
-	boot.Env = append(boot.Environ(), "BOOT_SECONDS=200", "BOOT_MEMORY=256", "BOOT_LOG="+filepath.Join(l.dir, "console.log"))
+	boot.Env = append(boot.Environ(), "BOOT_SECONDS=400", "BOOT_MEMORY=256", "BOOT_LOG="+filepath.Join(l.dir, "console.log"))
+	boot.WaitDelay = 10 * time.Second
 	began = time.Now()
 	if out, err := boot.CombinedOutput(); err != nil {
 		t.Errorf("the image does not boot: %v\n%s", err, out)

@@ -132,7 +132,7 @@ func (l *importLab) done(id string) lab.Object {
 func (l *importLab) awaits(id, what string, ok func(lab.Object) bool) lab.Object {
 	l.T.Helper()
 	var img lab.Object
-	lab.Eventually(l.T, 2*time.Minute, what, func() error {
+	lab.Eventually(l.T, 3*time.Minute, what, func() error {
 		if img = l.user.Image(id); ok(img) {
 			return nil
 		}
@@ -159,7 +159,7 @@ func (l *importLab) message(id string) string {
 // again.
 func (l *importLab) fails(id, want string) {
 	l.T.Helper()
-	lab.Eventually(l.T, time.Minute, "the import has failed", func() error {
+	lab.Eventually(l.T, 2*time.Minute, "the import has failed", func() error {
 		img := l.user.Image(id)
 		if message := l.message(id); img.Text("status") != "queued" || !strings.HasPrefix(message, "failure: ") {
 			return fmt.Errorf("image: %v; task: %s", img, message)

@@ -103,16 +103,22 @@ func TestKillHubDuringUpload(t *testing.T) {
 	l := lab.New(t)
 	data, _ := lab.Data(256<<20, 256)
 	id := l.Create("interrupted")
-	result := make(chan error, 1)
+	result, killed := make(chan error, 1), make(chan struct{})
 	go func() {
 		_, err := l.Client.Upload(t.Context(), &hubv1.UploadHeader{Id: id, SizeBytes: int64(len(data)), Target: lab.Select("dcn0")},
-			&slowReader{data: data}, nil)
+			&heldReader{data: data, hold: len(data) / 2, killed: killed}, nil)
 		result <- err
 	}()
 	l.WaitReplica(id, "dcn0", "data arrives", func(r *hubv1.Replica) bool { return r.GetProgress().GetBytesReceived() > 16<<20 })
 	l.Hub.Kill()
-	if err := <-result; err == nil {
-		t.Error("an upload succeeded whose hub was killed")
+	close(killed)
+	select {
+	case err := <-result:
+		if err == nil {
+			t.Error("an upload succeeded whose hub was killed")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("an upload does not end although its hub was killed")
 	}
 	l.StartHub()
 	lab.Eventually(t, waitShort, "the import is undone", func() error {
@@ -132,13 +138,21 @@ func TestKillHubDuringUpload(t *testing.T) {
 	}
 }
 
-// slowReader hands out its data at about 100 MiB/s.
-type slowReader struct{ data []byte }
+// heldReader hands out its data, but the last hold bytes of it only when the hub has been killed.
+type heldReader struct {
+	data   []byte
+	hold   int
+	killed <-chan struct{}
+}
 
-func (s *slowReader) Read(p []byte) (int, error) {
-	time.Sleep(10 * time.Millisecond)
-	n := copy(p, s.data[:min(len(s.data), 1<<20)])
-	s.data = s.data[n:]
+func (h *heldReader) Read(p []byte) (int, error) {
+	free := len(h.data) - h.hold
+	if free == 0 {
+		<-h.killed
+		h.hold, free = 0, len(h.data)
+	}
+	n := copy(p, h.data[:min(free, 1<<20)])
+	h.data = h.data[n:]
 	if n == 0 {
 		return 0, fmt.Errorf("the hub should have been killed before the end")
 	}
@@ -151,7 +165,7 @@ func TestLostJournal(t *testing.T) {
 	data, sum := lab.Data(256<<20, 256)
 	id := l.Import(data, "central")
 	op := l.MustCopy(id, "dcn0")
-	l.WaitReplica(id, "dcn0", "half is there", func(r *hubv1.Replica) bool { return r.GetProgress().GetBytesDone() > 96<<20 })
+	l.WaitReplica(id, "dcn0", "half is there", func(r *hubv1.Replica) bool { return r.GetProgress().GetBytesDone() > 120<<20 })
 	l.Agents["dcn0"].Kill()
 	if err := os.RemoveAll(l.State("dcn0") + "/journal"); err != nil {
 		t.Fatal(err)

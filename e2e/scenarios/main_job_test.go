@@ -159,7 +159,7 @@ func TestCopiesJoin(t *testing.T) {
 		}
 		l.Succeeds(resp.Operation)
 	}
-	if n := strings.Count(l.Log("dcn0"), "copy published"); n > 0 && n != 50 {
+	if n := strings.Count(l.Log("dcn0"), "fill published"); n != 50 {
 		t.Errorf("%d transfers for 50 rounds", n)
 	}
 }

@@ -29,10 +29,11 @@ func TestScrub(t *testing.T) {
 	l := lab.New(t, "--scrub-period-least", "1s", "--scrub-period", "8s")
 	data, sum := lab.Data(32<<20, 8)
 	id := l.Import(data, "central", "dcn0")
-	first := l.Replica(id, "dcn0").VerifyTime.AsTime()
-	if first.IsZero() {
+	proven := l.Replica(id, "dcn0").GetVerifyTime()
+	if proven == nil {
 		t.Fatal("the check before publishing proves nothing")
 	}
+	first := proven.AsTime()
 	l.WaitReplica(id, "dcn0", "is proven again", func(r *hubv1.Replica) bool { return r.GetVerifyTime().AsTime().After(first) })
 
 	made := l.Replica(id, "dcn0").PhaseTime.AsTime()

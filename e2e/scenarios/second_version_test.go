@@ -125,7 +125,7 @@ func TestBaseOfAnImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.WaitReplica(id, "dcn0", "has a base", func(r *hubv1.Replica) bool { return r.Base != nil })
+	l.WaitReplica(id, "dcn0", "has a base", func(r *hubv1.Replica) bool { return r.GetBase() != nil })
 	l.ctl("site", "limit", "dcn0", "--rate", "16MiB/s")
 	l.Succeeds(op)
 	got, err := os.ReadFile(filepath.Join(l.Store("dcn0"), id, "data"))

@@ -264,8 +264,12 @@ func (f *fill) turn(ctx context.Context) error {
 	return nil
 }
 
-// waiting reports that the fill waits for the hub, or for its turn.
+// waiting reports that the fill waits for the hub, or for its turn. Without a place it is the turn, also when the hub lets what is
+// under way wait.
 func (f *fill) waiting(err error) {
+	if !f.place.has() {
+		err = errQueued
+	}
 	f.mu.Lock()
 	f.stuck = true
 	f.mu.Unlock()

@@ -136,3 +136,41 @@ func (q *queue) length() int {
 func queued(r *agentv1.ObservedReplica) bool {
 	return r.GetState() == isFilling && r.GetFailure().GetReason() == "QUEUED"
 }
+
+// TestQueuedUnderWay: a fill without a place says so also while the hub keeps it waiting for what it has asked for before.
+func TestQueuedUnderWay(t *testing.T) {
+	hub := newFakeHub(t)
+	a, b := hub.begin(conA, pattern(51, "dddp")), hub.begin(conB, pattern(52, "dp"))
+	hub.change(func() { a.missing, a.shown, a.complete = map[int]bool{0: true}, len(a.man.Chunks), true })
+	s := newSite(t, hub)
+	s.parallel = 1
+	s.begin()
+	asked := func(times int) func() bool {
+		return func() bool {
+			signal(s.m.changed)
+			hub.mu.Lock()
+			defer hub.mu.Unlock()
+			return len(a.demanded) >= times
+		}
+	}
+	s.delta(goalOf(goalPresent, 1, conA))
+	s.until("the first waits for the hub", asked(1))
+	second := goalOf(goalPresent, 1, conB)
+	second.ImageId, second.Priority = string(img2), agentv1.Priority_PRIORITY_HIGH
+	s.delta(second)
+	first := func() *agentv1.ObservedReplica { return s.view[string(img1)+"@"+st0] }
+	s.until("the first is queued", func() bool { return queued(first()) })
+	hub.mu.Lock()
+	before := len(a.demanded)
+	hub.mu.Unlock()
+	s.until("the hub has been asked twice more", asked(before+2))
+	if !queued(first()) {
+		t.Errorf("the first: %v", first())
+	}
+	hub.change(func() { a.missing[0], b.shown, b.complete = false, len(b.man.Chunks), true })
+	s.awaitOf(img2, st0, isPresent, 1)
+	if r := s.await(isPresent, 1); r.Failure != nil {
+		t.Errorf("the first is there: %v", r.Failure)
+	}
+	s.holds(a)
+}
