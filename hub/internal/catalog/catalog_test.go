@@ -1,11 +1,14 @@
 package catalog_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
@@ -246,6 +249,34 @@ func TestEditImageRace(t *testing.T) {
 	w.records.RaceNext(race)
 	err := w.EditImage(t.Context(), id, etag, protect)
 	wantFault(t, err, fault.Precondition, "STALE_ETAG")
+}
+
+// All of many requests that change one image succeed, also where the store takes its time for each.
+func TestManyRequestsAtASlowStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld(t)
+		id := w.queued()
+		const many = 80
+		for range many * 100 {
+			w.records.RaceNext(func() { <-time.After(250 * time.Millisecond) })
+		}
+		var g errgroup.Group
+		for i := range many {
+			g.Go(func() error {
+				return w.EditImage(t.Context(), id, 0, func(img *storev1.Image) error {
+					img.Tags = append(img.Tags, fmt.Sprint("tag-", i))
+					return nil
+				})
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if img, _ := w.records.Image(id); len(img.Tags) != many {
+			t.Errorf("%d of %d changes are there", len(img.Tags), many)
+		}
+	})
 }
 
 // Losing races has an end.
