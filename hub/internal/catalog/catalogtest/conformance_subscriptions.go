@@ -132,4 +132,4 @@ func checkBusySubscriber(t *testing.T, r catalog.Records) {
 }
 
 // deadline bounds the waits of the suite.
-const deadline = 30 * time.Second
+const deadline = time.Minute

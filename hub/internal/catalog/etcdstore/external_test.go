@@ -1,16 +1,22 @@
 package etcdstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/atoll-dcn/atoll/hub/internal/catalog"
 	"github.com/atoll-dcn/atoll/hub/internal/catalog/catalogtest"
+	"github.com/atoll-dcn/atoll/pkg/retry"
 )
 
 // TestExternalEtcd runs against the etcd program of this machine; the oldest supported one is Debian 12's, 3.4.23.
@@ -22,17 +28,7 @@ func TestExternalEtcd(t *testing.T) {
 		}
 		t.Skip("no etcd program; on Debian: apt-get install etcd-server")
 	}
-	client, peer := freeURL(t), freeURL(t)
-	cmd := exec.Command(program, "--data-dir", t.TempDir(), "--log-level", "error",
-		"--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // reports the kill
-	})
+	client := startEtcd(t, program)
 	external := func(t *testing.T, hubID string) *Store {
 		t.Helper()
 		c := config(t, hubID)
@@ -79,6 +75,81 @@ func TestExternalEtcd(t *testing.T) {
 		eventually(t, func() bool { return s.metrics.seen.Load() > seen })
 		eventually(t, func() bool { return metric(t, s, "atoll_catalog_database_bytes", "") > 0 })
 	})
+}
+
+// startEtcd runs the program and returns its URL once it answers. Where somebody else has taken one of its ports meanwhile
+// it ends at once, and others are tried.
+func startEtcd(t *testing.T, program string) (client string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(memory(), "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	deadline := time.Now().Add(time.Minute)
+	for attempt := range 10 {
+		client, peer := freeURL(t), freeURL(t)
+		var out bytes.Buffer
+		cmd := exec.Command(program, "--data-dir", filepath.Join(dir, strconv.Itoa(attempt)), "--log-level", "error",
+			"--listen-client-urls", client, "--advertise-client-urls", client,
+			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = cmd.Wait() // reports the kill
+		}()
+		kill := func() {
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+		if answers(t, client, ended, deadline) {
+			t.Cleanup(kill)
+			return client
+		}
+		kill()
+		t.Logf("etcd did not start: %s", &out)
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	t.Fatal("etcd does not start")
+	return ""
+}
+
+// answers waits until etcd answers at a URL, and reports false when its process ends or time is up before that.
+func answers(t *testing.T, url string, ended <-chan struct{}, deadline time.Time) bool {
+	t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	for {
+		select {
+		case <-ended:
+			return false
+		default:
+		}
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/version", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := transport.RoundTrip(req); err == nil {
+			b, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err == nil && bytes.Contains(b, []byte("etcdserver")) {
+				cancel()
+				return true
+			}
+		}
+		cancel()
+		if time.Now().After(deadline) {
+			return false
+		}
+		_ = retry.Sleep(t.Context(), 20*time.Millisecond)
+	}
 }
 
 // freeURL returns a URL of a port that was free a moment ago.

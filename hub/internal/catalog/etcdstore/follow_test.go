@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -141,11 +143,37 @@ func TestDisconnectedWatchResumes(t *testing.T) {
 	}
 }
 
+// hears returns a function that tells whether the log of a store has said something for a reason since.
+func hears(t *testing.T, s *Store, text, reason string) func() bool {
+	t.Helper()
+	log, ok := s.log.(hclog.InterceptLogger)
+	if !ok {
+		t.Fatal("nobody can listen to the log")
+	}
+	e := &ear{text: text, reason: reason}
+	log.RegisterSink(e)
+	t.Cleanup(func() { log.DeregisterSink(e) })
+	return e.heard.Load
+}
+
+type ear struct {
+	text, reason string
+	heard        atomic.Bool
+}
+
+// Accept implements hclog.SinkAdapter.
+func (e *ear) Accept(_ string, _ hclog.Level, text string, args ...any) {
+	if text == e.text && slices.Contains(args, any(e.reason)) {
+		e.heard.Store(true)
+	}
+}
+
 func TestSilentWatchIsReplaced(t *testing.T) {
 	s, steady, p := deaf(t, func(c *timing) { c.silence, c.request = 300*time.Millisecond, 200*time.Millisecond })
 	p.freeze()
+	gaveUp := hears(t, s, "listing the records failed", listSilence) // so the watch has been given up
 	commit(t, steady, siteWrite(steady, "a", ""))
-	eventually(t, func() bool { return metric(t, s, "atoll_catalog_cache_age_seconds", "") > 0.5 })
+	eventually(t, func() bool { return gaveUp() && metric(t, s, "atoll_catalog_cache_age_seconds", "") > 0.5 })
 	p.warm()
 	p.cut()
 	catchUp(t, s, steady)
@@ -156,9 +184,14 @@ func TestSilentWatchIsReplaced(t *testing.T) {
 }
 
 func TestIdleWatchGivesSignsOfLife(t *testing.T) {
-	s, _, _ := deaf(t, func(c *timing) { c.progress, c.silence = 20*time.Millisecond, 3*time.Second })
-	began := s.metrics.seen.Load()
-	eventually(t, func() bool { return s.metrics.seen.Load() > began+int64(4*time.Second) })
+	s, _, _ := deaf(t, func(c *timing) { c.progress = 20 * time.Millisecond })
+	signs, last := 0, s.metrics.seen.Load()
+	eventually(t, func() bool {
+		if seen := s.metrics.seen.Load(); seen != last {
+			signs, last = signs+1, seen
+		}
+		return signs >= 50
+	})
 	if n := listed(t, s, listSilence); n != 0 {
 		t.Fatalf("an idle watch was given up %g times", n)
 	}

@@ -61,7 +61,7 @@ type timing struct {
 	lease    time.Duration // of a candidate
 	renew    time.Duration // between renewals of the lease
 	fence    time.Duration // without a renewal, until the lead is given up
-	observe  time.Duration // between looks at the size of the database
+	observe  time.Duration // between looks at the size of the database; 0: nobody looks
 	retry    retry.Policy
 }
 
@@ -119,7 +119,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 func (s *Store) start(ctx context.Context) (err error) {
 	ready := make(chan error, 1)
 	s.wg.Go(func() { s.follow(s.ctx, ready) })
-	s.wg.Go(func() { s.observe(s.ctx) })
+	if s.timing.observe > 0 {
+		s.wg.Go(func() { s.observe(s.ctx) })
+	}
 	select {
 	case err = <-ready:
 	case <-ctx.Done():

@@ -58,7 +58,7 @@ func memory() string {
 
 // quick are waits for tests: long enough for a busy machine where a test must not give up, short where it waits.
 var quick = timing{
-	request: 2 * time.Second, commit: time.Minute, settle: 30 * time.Second,
+	request: 20 * time.Second, commit: time.Minute, settle: 30 * time.Second,
 	progress: 50 * time.Millisecond, silence: 20 * time.Second, relist: time.Hour,
 	lease: time.Minute, renew: 200 * time.Millisecond, fence: 30 * time.Second,
 	observe: time.Hour,
@@ -68,7 +68,7 @@ var quick = timing{
 // config returns the configuration of a store below the test's own prefix.
 func config(t *testing.T, hubID string) Config {
 	t.Helper()
-	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Debug})
 	return Config{
 		Endpoints: endpoints, Prefix: prefix(t), HubID: hubID,
 		Log: log, Registry: prometheus.NewRegistry(), timing: quick,
