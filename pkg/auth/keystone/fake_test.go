@@ -20,6 +20,7 @@ type fakeKeystone struct {
 	logins  int
 	asked   int           // questions about tokens that reached us
 	queries []string      // of those questions
+	about   []string      // the tokens that they were about
 	faults  []mishap      // what happens to the next questions
 	hold    chan struct{} // if there is one, a question takes something from it and is answered when it is closed
 }
@@ -93,6 +94,19 @@ func (f *fakeKeystone) counts() (logins, asked int) {
 	return f.logins, f.asked
 }
 
+// askedAbout returns how many questions there were about a token.
+func (f *fakeKeystone) askedAbout(id string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, a := range f.about {
+		if a == id {
+			n++
+		}
+	}
+	return n
+}
+
 func (f *fakeKeystone) login(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Auth struct {
@@ -121,6 +135,7 @@ func (f *fakeKeystone) validate(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asked++
 	f.queries = append(f.queries, r.URL.RawQuery)
+	f.about = append(f.about, r.Header.Get("X-Subject-Token"))
 	hold := f.hold
 	var next *mishap
 	if len(f.faults) > 0 {

@@ -61,6 +61,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	o := Options{
 		AuthURL: b.fake.URL + "/v3/", Username: "glance", Password: "secret", Project: "service",
 		Now: b.clock.now, Log: hclog.New(&hclog.LoggerOptions{Output: b.log}),
+		Timeout: time.Minute, RefreshTimeout: time.Minute, // a busy machine is no Keystone that hangs
 	}
 	for _, f := range change {
 		f(&o)
@@ -341,10 +342,9 @@ func TestKeystoneThatHangs(t *testing.T) {
 	b.fake.hold = make(chan struct{})
 	b.fake.mu.Unlock()
 	b.expect(t, "known", "", valid)
-	_, before := b.fake.counts()
-	b.expect(t, "also", "", valid) // does not wait at all
-	if _, asked := b.fake.counts(); asked != before {
-		t.Error("another token that is remembered was asked about")
+	b.expect(t, "also", "", valid)              // does not wait at all
+	if n := b.fake.askedAbout("also"); n != 1 { // at the beginning; the question about the other one may still be on its way
+		t.Errorf("another token that is remembered was asked about %d times", n)
 	}
 	// A token that nobody knows is asked about: Keystone may only be slow.
 	close(b.fake.hold)
