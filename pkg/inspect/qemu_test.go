@@ -20,6 +20,17 @@ func qemu(t *testing.T, dir string, args ...string) {
 	}
 }
 
+// needQEMU skips a test where qemu-img is not installed; in CI it has to be.
+func needQEMU(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no qemu-img program, which CI installs")
+		}
+		t.Skip("qemu-img is not installed")
+	}
+}
+
 func lookAtFile(t *testing.T, path string) Finding {
 	t.Helper()
 	data, err := os.ReadFile(path) //nolint:gosec // a file of this test
@@ -32,9 +43,7 @@ func lookAtFile(t *testing.T, path string) Finding {
 // What qemu-img makes is what it should be, in every format and with every option that is safe.
 func TestImagesOfQEMU(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("qemu-img is not installed")
-	}
+	needQEMU(t)
 	const size = 6 << 20 // not a whole number of any format's blocks but the smaller ones
 	tests := []struct{ name, format, options string }{
 		{"qcow2", "qcow2", ""},
@@ -96,9 +105,7 @@ func TestEncryptedImageOfQEMU(t *testing.T) {
 // Images of qemu-img that depend on other files are refused, and so is qed.
 func TestUnsafeImagesOfQEMU(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("qemu-img is not installed")
-	}
+	needQEMU(t)
 	tests := []struct {
 		name string
 		args []string
@@ -129,9 +136,7 @@ func TestUnsafeImagesOfQEMU(t *testing.T) {
 // Snapshots inside an image are part of it.
 func TestSnapshotsOfQEMU(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("qemu-img is not installed")
-	}
+	needQEMU(t)
 	dir := t.TempDir()
 	qemu(t, dir, "create", "-f", "qcow2", "image", "1T")
 	qemu(t, dir, "snapshot", "-c", "one", "image")
