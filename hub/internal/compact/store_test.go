@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
@@ -95,7 +96,7 @@ func start(t *testing.T, limit int64) (*Store, *contents) {
 	a := slices.Concat(noise(1, 6<<20), make([]byte, 4<<20), noise(2, 2<<20))
 	b := slices.Concat([]byte("moved"), a[:6<<20], noise(3, 100_000), a[6<<20:])
 	c := &contents{data: map[image.ID][]byte{oldID: a, newID: b}, reads: map[image.ID]int{}}
-	s, err := New(Options{Dir: filepath.Join(t.TempDir(), "compact"), Limit: limit, Contents: c, Log: hclog.NewNullLogger()})
+	s, err := New(Options{Dir: filepath.Join(t.TempDir(), "compact"), Limit: limit, Contents: c, Patience: time.Minute, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,10 @@ func listen(t *testing.T) net.Listener {
 func newHub(t *testing.T, name string, c Config) *hub {
 	t.Helper()
 	c.Network = Network()
+	if c.Hold == 0 {
+		c.Hold = patient
+	}
+	c.Dial = patient
 	h := &hub{t: t, f: New(c), ports: map[Kind]*Port{}}
 	addresses := map[Kind]string{}
 	for _, k := range []Kind{Image, Link} {
