@@ -8,10 +8,9 @@ import (
 
 // What a client is let send after its request has been refused. Clients such as python-glanceclient read no answer before
 // they have sent all of an upload: closed on, they report a broken connection in the place of the reason.
-const (
-	lingering   = 10 * time.Second
-	mostUnasked = 1 << 30
-)
+const mostUnasked = 1 << 30
+
+var lingering = 10 * time.Second // longer in tests
 
 // linger sends the answer and then reads what the caller still sends, for a while. Callers that wait for 100 Continue, and
 // those that nobody knows, get the answer only.

@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
 )
 
 // A client that reads nothing before it has sent everything learns why it was refused.
 func TestRefusedUpload(t *testing.T) {
+	defer func(d time.Duration) { lingering = d }(lingering)
+	lingering = time.Minute
 	b := newBench(t)
 	b.router.Handle(http.MethodPut, "/v2/refused", func(http.ResponseWriter, *http.Request) error {
 		return fault.New(fault.Conflict, "X", "it has data already")

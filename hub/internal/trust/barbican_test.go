@@ -74,7 +74,7 @@ func (b *barbican) Endpoint(_ context.Context, token, service, iface, region str
 // manager returns what asks it.
 func (b *barbican) manager(t *testing.T, change ...func(*outside.Options)) *Barbican {
 	t.Helper()
-	o := outside.Options{AllowNetworks: []string{"127.0.0.1"}, Connect: time.Second}
+	o := outside.Options{AllowNetworks: []string{"127.0.0.1"}, Connect: time.Minute}
 	for _, f := range change {
 		f(&o)
 	}
