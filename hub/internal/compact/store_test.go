@@ -162,7 +162,8 @@ func TestShortFramesOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: frame.NewHandler(nil, frame.HandlerOptions{Compact: s})}} //nolint:gosec // a test
+	handler := frame.NewHandler(nil, frame.HandlerOptions{Compact: s, FrameWait: time.Minute})
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}} //nolint:gosec // a test
 	server.Start()
 	defer server.Close()
 	e, err := frame.ParseEndpoint("hub", "unix:"+path)
