@@ -124,12 +124,19 @@ func TestRun(t *testing.T) {
 	h, _, k, _ := joined(t)
 	h.clock.advance(life * 3 / 4)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan error, 1)
 	h.mu.Lock() // the hub does not answer
+	defer h.mu.Unlock()
+	before := h.begun.Load()
 	go func() { done <- k.Run(ctx) }()
-	time.AfterFunc(look+look/2, cancel)
-	if err := <-done; err != nil {
+	for late := time.Now().Add(patience); h.begun.Load() == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("the hub was not asked")
+		}
+	}
+	cancel()
+	if err := receive(t, done, "the keeper to stop"); err != nil {
 		t.Error(err)
 	}
-	h.mu.Unlock()
 }
