@@ -119,7 +119,8 @@ func (f *fill) run(ctx context.Context) error {
 	return f.publish(ctx)
 }
 
-// reportProgress announces progress now and then until the returned function is called.
+// reportProgress announces progress now and then, and what is left of it when the returned function is called: what follows
+// may wait long for the hub.
 func (m *Manager) reportProgress(ctx context.Context, j job, track *tracker) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -133,6 +134,9 @@ func (m *Manager) reportProgress(ctx context.Context, j job, track *tracker) (st
 	return func() {
 		cancel()
 		wg.Wait()
+		if track.take() {
+			m.report(j, func(*replica) {})
+		}
 	}
 }
 
