@@ -130,8 +130,11 @@ func TestRun(t *testing.T) {
 	defer h.mu.Unlock()
 	before := h.begun.Load()
 	go func() { done <- k.Run(ctx) }()
-	for late := time.Now().Add(patience); h.begun.Load() == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(late) {
+	late := time.After(patience)
+	for h.begun.Load() == before {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-late:
 			t.Fatal("the hub was not asked")
 		}
 	}

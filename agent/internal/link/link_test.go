@@ -112,8 +112,11 @@ func TestSession(t *testing.T) {
 			changes++
 		}
 	}
-	for late := time.Now().Add(patience); a.Healthy() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(late) {
+	late := time.After(patience)
+	for a.Healthy() != nil {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-late:
 			t.Fatalf("not healthy within a session: %v", a.Healthy())
 		}
 	}
