@@ -271,8 +271,8 @@ func (f *fill) turn(ctx context.Context) error {
 // waiting reports that the fill waits for the hub, or for its turn.
 func (f *fill) waiting(err error) {
 	f.mu.Lock()
+	defer f.mu.Unlock() // also while it is reported: the latest to know is the latest to say
 	f.stuck = true
-	f.mu.Unlock()
 	f.log.Debug("waiting", "error", err)
 	failure := failureOf(err)
 	f.m.report(f.j, func(r *replica) { r.failure = failure })
@@ -280,14 +280,11 @@ func (f *fill) waiting(err error) {
 
 // flowing takes the report of a wait back, unless the fill has no place: then it is what was under way that has arrived.
 func (f *fill) flowing() {
-	if !f.place.has() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.stuck || !f.place.has() {
 		return
 	}
-	f.mu.Lock()
-	was := f.stuck
 	f.stuck = false
-	f.mu.Unlock()
-	if was {
-		f.m.report(f.j, func(r *replica) { r.failure = nil })
-	}
+	f.m.report(f.j, func(r *replica) { r.failure = nil })
 }
