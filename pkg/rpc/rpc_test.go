@@ -221,3 +221,21 @@ func TestKeepalivePair(t *testing.T) {
 		t.Errorf("clients ping every %v, servers allow every %v", clientPing, serverPingGap)
 	}
 }
+
+// A server that is told to stop before it has begun to serve has not failed.
+func TestStopsBeforeItServes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := NewServer(ServerOptions{Log: hclog.NewNullLogger()}).Run(ctx, l); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("still listening: %v", err)
+		}
+	}
+}

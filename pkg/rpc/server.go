@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -93,7 +94,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		s.stop()
 	case <-ctx.Done():
 		s.stop()
-		err = <-served
+		if err = <-served; errors.Is(err, grpc.ErrServerStopped) {
+			err = nil // it was told to stop before it began
+		}
 	}
 	return err
 }

@@ -1,15 +1,17 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,9 +58,9 @@ func newSite(t *testing.T, c ImageAPIConfig) *imageSite {
 	return s
 }
 
-func (s *imageSite) tasks(t *testing.T) ([]lifecycle.Task, error) {
+func (s *imageSite) tasks(t *testing.T, log hclog.Logger) ([]lifecycle.Task, error) {
 	t.Helper()
-	return s.images.tasks(t.Context(), "dcn0", s.pools, s.manager, s.session, prometheus.NewRegistry(), hclog.NewNullLogger())
+	return s.images.tasks(t.Context(), "dcn0", s.pools, s.manager, s.session, prometheus.NewRegistry(), log)
 }
 
 // tokenFile returns a file with one token.
@@ -76,23 +78,20 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-// freeAddress returns a loopback address that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// anyAddress is loopback with a port that the system chooses.
+const anyAddress = "127.0.0.1:0"
+
+func TestImageAPIOfASite(t *testing.T) {
+	c := ImageAPIConfig{Address: anyAddress, HubImageURL: "http://127.0.0.1:1", Auth: authTokens, TokensFile: tokenFile(t)}
+	s := newSite(t, c)
+	var said bytes.Buffer
+	tasks, err := s.tasks(t, hclog.New(&hclog.LoggerOptions{Output: &said, JSONFormat: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
-func TestImageAPIOfASite(t *testing.T) {
-	c := ImageAPIConfig{Address: freeAddress(t), HubImageURL: "http://127.0.0.1:1", Auth: authTokens, TokensFile: tokenFile(t)}
-	s := newSite(t, c)
-	tasks, err := s.tasks(t)
-	if err != nil {
-		t.Fatal(err)
+	var line struct{ Address string }
+	if err := json.Unmarshal(said.Bytes(), &line); err != nil || line.Address == "" {
+		t.Fatalf("it does not say where it listens: %q, %v", said.String(), err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -102,7 +101,7 @@ func TestImageAPIOfASite(t *testing.T) {
 		Metadata: &agentv1.ImageMetadata{Status: "active", Name: "debian", Owner: "p1", Visibility: "private", Location: "rbd://f/p/i/snap"},
 	}}})
 	for token, want := range map[string]int{"": 401, someToken: 200} {
-		if code, body := get(t, "http://"+c.Address+"/v2/images/"+someImage, token); code != want || want == 200 && !strings.Contains(body, "debian") {
+		if code, body := get(t, "http://"+line.Address+"/v2/images/"+someImage, token); code != want || want == 200 && !strings.Contains(body, "debian") {
 			t.Errorf("with token %q: %d %s", token, code, body)
 		}
 	}
@@ -111,8 +110,13 @@ func TestImageAPIOfASite(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("waited in vain for the Image API to stop")
 	}
 	again := openImageAPI(s.config, s.manager, hclog.NewNullLogger()) // as after a restart
 	if again.catalogue.Image(someImage) == nil {
@@ -140,7 +144,7 @@ func get(t *testing.T, url, token string) (int, string) {
 
 func TestNoImageAPI(t *testing.T) {
 	s := newSite(t, ImageAPIConfig{})
-	if tasks, err := s.tasks(t); s.images != nil || len(tasks) > 0 || err != nil {
+	if tasks, err := s.tasks(t, hclog.NewNullLogger()); s.images != nil || len(tasks) > 0 || err != nil {
 		t.Errorf("%v, %v", tasks, err)
 	}
 }
@@ -161,9 +165,9 @@ func TestImageAPIFiles(t *testing.T) {
 			c.Auth, c.Keystone = authKeystone, KeystoneConfig{URL: "nonsense", PasswordFile: write(t, "p")}
 		},
 	} {
-		c := ImageAPIConfig{Address: freeAddress(t), HubImageURL: "http://127.0.0.1:1", Auth: authTokens, TokensFile: tokenFile(t)}
+		c := ImageAPIConfig{Address: anyAddress, HubImageURL: "http://127.0.0.1:1", Auth: authTokens, TokensFile: tokenFile(t)}
 		change(&c)
-		_, err := newSite(t, c).tasks(t)
+		_, err := newSite(t, c).tasks(t, hclog.NewNullLogger())
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Public(err), field) || strings.Contains(fault.Public(err), missing) {
 			t.Errorf("%s: %v", field, err)
 		}

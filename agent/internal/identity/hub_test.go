@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,9 @@ func (c *clock) advance(d time.Duration) {
 
 const life = 30 * 24 * time.Hour
 
+// patience bounds every wait of the tests.
+const patience = time.Minute
+
 // fakeHub issues certificates to whoever asks. Queued faults come first; answer, if set, changes what is answered.
 type fakeHub struct {
 	agentv1.UnimplementedEnrollmentServiceServer
@@ -47,6 +51,7 @@ type fakeHub struct {
 	ca    *pki.CA
 	clock *clock
 	addr  string
+	begun atomic.Int64 // calls that have arrived, also those that wait for mu
 
 	mu     sync.Mutex
 	secret string // of the token that works
@@ -74,11 +79,23 @@ func startHub(t *testing.T, c *clock) *fakeHub {
 	go func() { done <- server.Run(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := receive(t, done, "the hub to stop"); err != nil {
 			t.Errorf("hub: %v", err)
 		}
 	})
 	return h
+}
+
+// receive waits for how something ended.
+func receive(t *testing.T, done <-chan error, what string) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+		return nil
+	}
 }
 
 func (h *fakeHub) token(site image.SiteID) string {
@@ -118,6 +135,7 @@ func (h *fakeHub) Renew(_ context.Context, r *agentv1.RenewRequest) (*agentv1.Re
 }
 
 func (h *fakeHub) issue(site image.SiteID, csr []byte, allow func() error) (*agentv1.RenewResponse, error) {
+	h.begun.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls++

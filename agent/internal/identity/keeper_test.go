@@ -124,12 +124,22 @@ func TestRun(t *testing.T) {
 	h, _, k, _ := joined(t)
 	h.clock.advance(life * 3 / 4)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan error, 1)
 	h.mu.Lock() // the hub does not answer
+	defer h.mu.Unlock()
+	before := h.begun.Load()
 	go func() { done <- k.Run(ctx) }()
-	time.AfterFunc(look+look/2, cancel)
-	if err := <-done; err != nil {
+	late := time.After(patience)
+	for h.begun.Load() == before {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-late:
+			t.Fatal("the hub was not asked")
+		}
+	}
+	cancel()
+	if err := receive(t, done, "the keeper to stop"); err != nil {
 		t.Error(err)
 	}
-	h.mu.Unlock()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,17 +39,21 @@ type fakeHub struct {
 	stop    func() // ends the server and all sessions
 }
 
-// startHub starts a hub on addr; "" means any port.
+// startHub starts a hub on addr, which is a unix:PATH; "" means any port of loopback.
 func startHub(t *testing.T, addr string) *fakeHub {
 	t.Helper()
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	network, path := "tcp", "127.0.0.1:0"
+	if addr != "" {
+		network, path, _ = strings.Cut(addr, ":")
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen(network, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &fakeHub{t: t, addr: l.Addr().String(), scripts: make(chan script, 100)}
+	if addr == "" {
+		addr = l.Addr().String()
+	}
+	h := &fakeHub{t: t, addr: addr, scripts: make(chan script, 100)}
 	server := rpc.NewServer(rpc.ServerOptions{Log: hclog.NewNullLogger()})
 	agentv1.RegisterSessionServiceServer(server, h)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -56,7 +61,7 @@ func startHub(t *testing.T, addr string) *fakeHub {
 	go func() { done <- server.Run(ctx, l) }()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := receive(t, done, "the hub to stop"); err != nil {
 			t.Errorf("hub: %v", err)
 		}
 	})
@@ -119,9 +124,16 @@ func newSite() *site {
 
 func (s *site) Apply(d *agentv1.Desired) { s.applied <- d }
 func (s *site) Changed() <-chan struct{} { return s.changed }
-func (s *site) Offline()                 { s.offline <- struct{}{} }
 func (s *site) Stores() []*agentv1.StoreStatus {
 	return []*agentv1.StoreStatus{{StoreId: "s0", Driver: "file"}}
+}
+
+// Offline never blocks: without a hub sessions end as long as the test lets them.
+func (s *site) Offline() {
+	select {
+	case s.offline <- struct{}{}:
+	default:
+	}
 }
 
 func (s *site) Snapshot() *agentv1.Observed {
@@ -198,7 +210,8 @@ func (a *agent) dialled() int {
 	return a.dials
 }
 
-// startAgent runs a link to addr. It waits 10 ms at most between sessions; adjust changes it before it runs.
+// startAgent runs a link to addr. It waits 10 ms at most between sessions, and long for a welcome; adjust changes it before
+// it runs.
 func startAgent(t *testing.T, addr string, adjust func(*agent)) *agent {
 	t.Helper()
 	a := &agent{site: newSite(), log: &safeLog{}}
@@ -211,7 +224,7 @@ func startAgent(t *testing.T, addr string, adjust func(*agent)) *agent {
 		},
 		Replicas: a.site, Version: "v-agent", Instance: "i-1", Log: hclog.New(&hclog.LoggerOptions{Output: a.log}),
 	})
-	a.policy = retry.Policy{Initial: 5 * time.Millisecond, Max: 10 * time.Millisecond}
+	a.policy, a.hello = retry.Policy{Initial: 5 * time.Millisecond, Max: 10 * time.Millisecond}, patience
 	if adjust != nil {
 		adjust(a)
 	}

@@ -122,7 +122,7 @@ func TestAdopt(t *testing.T) {
 			s.begin()
 			gate := s.pools[st0].Block(rbdtest.OpExtents)
 			s.snapshot(adoptedGoal(goalAdopted, 1))
-			<-gate.Entered()
+			s.entered(gate)
 			if a := s.await(isVerifying, 1).Adoption; a.GetSizeBytes() != c.man.Length || a.Complete {
 				t.Errorf("before it is read: %v", a)
 			}
@@ -250,7 +250,7 @@ func TestAdoptOfAChangingCopy(t *testing.T) {
 			s.pools[st0].Pass(rbdtest.OpReadAt, 2*looks)
 			gate := s.pools[st0].Block(rbdtest.OpReadAt)
 			s.snapshot(adoptedGoal(goalAdopted, 1))
-			<-gate.Entered()
+			s.entered(gate)
 			s.replace(to)
 			gate.Release()
 			if to == nil {
@@ -342,7 +342,7 @@ func TestAdoptIsInterrupted(t *testing.T) {
 	gate := s.pools[st0].Block(rbdtest.OpReadAt)
 	defer gate.Release()
 	s.snapshot(adoptedGoal(goalAdopted, 1))
-	<-gate.Entered()
+	s.entered(gate)
 	s.delta(adoptedGoal(goalAdopted, 2))
 	wantAdoption(t, s.await(isPresent, 2).Adoption, c)
 }

@@ -26,6 +26,7 @@ type shorter struct {
 	hub   *fakeHub
 	dir   string
 	asked atomic.Int64 // frames against a base
+	bases map[image.ID]*delta.Index
 }
 
 func (s *shorter) Open(_ context.Context, content image.ID, index int, from image.ID) (*os.File, error) {
@@ -36,8 +37,12 @@ func (s *shorter) Open(_ context.Context, content image.ID, index int, from imag
 		return nil, nil
 	}
 	s.asked.Add(1)
-	x := delta.NewIndex(int64(len(old.data)))
-	x.Add(0, old.data)
+	x := s.bases[from]
+	if x == nil { // made once: a slow machine takes seconds
+		x = delta.NewIndex(int64(len(old.data)))
+		x.Add(0, old.data)
+		s.bases[from] = x
+	}
 	data := s.hub.contents[content].data
 	chunk := data[index*manifest.ChunkSize : min(len(data), (index+1)*manifest.ChunkSize)]
 	payload, err := delta.NewEncoder(x, bytes.NewReader(old.data)).Encode(nil, chunk)
@@ -56,7 +61,7 @@ func (s *shorter) Open(_ context.Context, content image.ID, index int, from imag
 func updated(t *testing.T) (*site, *fakeContent, *agentv1.DesiredReplica, *shorter) {
 	t.Helper()
 	hub := newFakeHub(t)
-	s1 := &shorter{hub: hub, dir: t.TempDir()}
+	s1 := &shorter{hub: hub, dir: t.TempDir(), bases: map[image.ID]*delta.Index{}}
 	hub.shorter.Store(s1)
 	old := hub.add(conA, pattern(50, "dzdd"))
 	next := hub.add(conB, slices.Concat([]byte("moved"), old.data, []byte("new")))

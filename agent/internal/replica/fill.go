@@ -119,7 +119,8 @@ func (f *fill) run(ctx context.Context) error {
 	return f.publish(ctx)
 }
 
-// reportProgress announces progress now and then until the returned function is called.
+// reportProgress announces progress now and then, and what is left of it when the returned function is called: what follows
+// may wait long for the hub.
 func (m *Manager) reportProgress(ctx context.Context, j job, track *tracker) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -133,6 +134,9 @@ func (m *Manager) reportProgress(ctx context.Context, j job, track *tracker) (st
 	return func() {
 		cancel()
 		wg.Wait()
+		if track.take() {
+			m.report(j, func(*replica) {})
+		}
 	}
 }
 
@@ -271,8 +275,8 @@ func (f *fill) waiting(err error) {
 		err = errQueued
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock() // also while it is reported: the latest to know is the latest to say
 	f.stuck = true
-	f.mu.Unlock()
 	f.log.Debug("waiting", "error", err)
 	failure := failureOf(err)
 	f.m.report(f.j, func(r *replica) { r.failure = failure })
@@ -280,14 +284,11 @@ func (f *fill) waiting(err error) {
 
 // flowing takes the report of a wait back, unless the fill has no place: then it is what was under way that has arrived.
 func (f *fill) flowing() {
-	if !f.place.has() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.stuck || !f.place.has() {
 		return
 	}
-	f.mu.Lock()
-	was := f.stuck
 	f.stuck = false
-	f.mu.Unlock()
-	if was {
-		f.m.report(f.j, func(r *replica) { r.failure = nil })
-	}
+	f.m.report(f.j, func(r *replica) { r.failure = nil })
 }

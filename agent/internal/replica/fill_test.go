@@ -40,7 +40,7 @@ func TestVerifyingIsReported(t *testing.T) {
 	s := newSite(t, hub).begin()
 	gate := s.pools[st0].Block(rbdtest.OpSum)
 	s.delta(goalOf(goalPresent, 1, conA))
-	<-gate.Entered()
+	s.entered(gate)
 	s.await(isVerifying, 1)
 	if got := s.names(); got != hiddenName(img1) {
 		t.Errorf("images: %q", got)

@@ -1,15 +1,20 @@
 package replica
 
 import (
+	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/atoll-dcn/atoll/agent/internal/rbd"
 	"github.com/atoll-dcn/atoll/agent/internal/rbd/rbdtest"
 	"github.com/atoll-dcn/atoll/pkg/fault"
+	"github.com/atoll-dcn/atoll/pkg/image"
 	"github.com/atoll-dcn/atoll/pkg/manifest"
 	agentv1 "github.com/atoll-dcn/atoll/proto/gen/go/atoll/agent/v1"
 )
@@ -30,9 +35,40 @@ func (h *fakeHub) emptied(c *fakeContent) {
 	})
 }
 
+// handles counts the snapshots that are open.
+type handles struct {
+	rbd.Pool
+	open *atomic.Int64
+}
+
+func (h handles) OpenSnapshot(ctx context.Context, name string) (rbd.Snapshot, error) {
+	snap, err := h.Pool.OpenSnapshot(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h.open.Add(1)
+	return &handle{snap, sync.OnceFunc(func() { h.open.Add(-1) })}, nil
+}
+
+type handle struct {
+	rbd.Snapshot
+	closed func()
+}
+
+func (h *handle) Close() error {
+	defer h.closed()
+	return h.Snapshot.Close()
+}
+
 // One site offers its copy, another one fills from it through the hub.
 func TestOffer(t *testing.T) {
 	a, c := published(t, "dzdhp")
+	a.stop()
+	var open atomic.Int64
+	a.wrap = func(_ image.StoreID, p rbd.Pool) rbd.Pool { return handles{p, &open} }
+	a.begin()
+	a.snapshot(c.describe(goalOf(goalPresent, 1, conA)))
+	a.await(isPresent, 1)
 	a.hub.emptied(c)
 	b := newSite(t, a.hub).begin()
 	b.delta(c.describe(goalOf(goalPresent, 1, conA)))
@@ -47,6 +83,7 @@ func TestOffer(t *testing.T) {
 	// No longer listed, it sends nothing.
 	a.rev++
 	a.m.Apply(&agentv1.Desired{Revision: a.rev})
+	a.until("the offer has ended", func() bool { signal(a.m.changed); return open.Load() == 0 })
 	a.hub.emptied(c)
 	a.hub.change(func() { c.demanded = []int{0} })
 	reads := a.pools[st0].Calls(rbdtest.OpReadAt)

@@ -127,9 +127,9 @@ func (s *site) begin() *site {
 	s.m = New(cfg)
 	if !s.unhurried {
 		s.m.pace = pace{
-			healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: 10 * time.Second, firm: 10 * time.Second,
+			healthy: 20 * time.Millisecond, unhealthy: 10 * time.Millisecond, answer: patience, firm: patience,
 			progress: 5 * time.Millisecond, inUse: 20 * time.Millisecond, busy: 10 * time.Millisecond, busyTries: 200,
-			hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: 10 * time.Second, ledger: 2,
+			hubFirst: time.Millisecond, hubMax: 10 * time.Millisecond, gone: time.Hour, frame: patience, ledger: 2,
 		}
 	}
 	s.view, s.seen = map[string]*agentv1.ObservedReplica{}, nil
@@ -143,8 +143,13 @@ func (s *site) run() *site {
 	s.stop = func() {
 		s.stop = func() {}
 		cancel()
-		if err := <-done; err != nil {
-			s.t.Errorf("run: %v", err)
+		select {
+		case err := <-done:
+			if err != nil {
+				s.t.Errorf("run: %v", err)
+			}
+		case <-time.After(patience):
+			s.t.Fatal("waited in vain for the Manager to stop")
 		}
 	}
 	s.t.Cleanup(func() { s.stop() })
@@ -177,7 +182,8 @@ func (s *site) snapshot(r ...*agentv1.DesiredReplica) {
 	s.m.Apply(&agentv1.Desired{Revision: 1, Snapshot: true, Replicas: r})
 }
 
-const patience = 30 * time.Second
+// patience bounds every wait of the tests.
+const patience = time.Minute
 
 // until takes over what the Manager reports until ok.
 func (s *site) until(what string, ok func() bool) {
@@ -200,6 +206,16 @@ func (s *site) until(what string, ok func() bool) {
 		case <-late.C:
 			s.t.Fatalf("%s: not within %v; reported: %v", what, limit, s.view)
 		}
+	}
+}
+
+// entered waits until a call is held back at the gate.
+func (s *site) entered(g *rbdtest.Gate) {
+	s.t.Helper()
+	select {
+	case <-g.Entered():
+	case <-time.After(patience):
+		s.t.Fatal("waited in vain for a call at the gate")
 	}
 }
 

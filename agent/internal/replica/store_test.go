@@ -19,11 +19,12 @@ func TestStoreHealth(t *testing.T) {
 	if last.Fsid == "" || last.Driver != "file" || last.TotalBytes == 0 || last.Message != "" {
 		t.Errorf("status %v", last)
 	}
-	s.pools[st0].Fail(rbdtest.OpInfo, 3, fault.New(fault.Precondition, "POOL_MISSING", "the pool does not exist"))
+	s.pools[st0].Fail(rbdtest.OpInfo, 100_000, fault.New(fault.Precondition, "POOL_MISSING", "the pool does not exist"))
 	until("unhealthy", func() bool { return !last.Healthy })
 	if last.Message != "the pool does not exist" || last.Fsid == "" {
 		t.Errorf("status %v", last)
 	}
+	s.pools[st0].Clear()
 	until("healthy again", func() bool { return last.Healthy })
 }
 
@@ -43,7 +44,7 @@ func TestStuckStore(t *testing.T) {
 	other := goalOf(goalPresent, 1, conA)
 	other.StoreId = st1
 	s.delta(goalOf(goalPresent, 1, conA))
-	<-gates[0].Entered()
+	s.entered(gates[0])
 	s.delta(other)
 	s.awaitOf(img1, st1, isPresent, 1)
 	holds(t, s.raw(st1), img1, c)

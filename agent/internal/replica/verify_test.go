@@ -125,7 +125,7 @@ func TestVerificationIsInterrupted(t *testing.T) {
 	d := c.describe(goalOf(goalPresent, 1, conA))
 	d.VerifyGeneration = 1
 	s.delta(d)
-	<-gate.Entered()
+	s.entered(gate)
 	s.delta(goalOf(goalAbsent, 2, conA))
 	s.await(isAbsent, 2)
 	s.tidy("")
