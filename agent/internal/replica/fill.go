@@ -271,11 +271,11 @@ func (f *fill) turn(ctx context.Context) error {
 // waiting reports that the fill waits for the hub, or for its turn. Without a place it is the turn, also when the hub lets what is
 // under way wait.
 func (f *fill) waiting(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock() // also while it is reported: the latest to know is the latest to say
 	if !f.place.has() {
 		err = errQueued
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock() // also while it is reported: the latest to know is the latest to say
 	f.stuck = true
 	f.log.Debug("waiting", "error", err)
 	failure := failureOf(err)
