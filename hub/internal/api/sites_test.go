@@ -34,7 +34,8 @@ func (w *world) agent() (leave func()) {
 	agentv1.RegisterSessionServiceServer(server, service)
 	l := bufconn.Listen(1 << 20)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
-	done := make(chan error, 1)
+	done := make(chan error, 2)
+	go func() { done <- service.Run(ctx) }()
 	go func() { done <- server.Run(ctx, l) }()
 	conn, err := grpc.NewClient("passthrough:///agent", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
@@ -56,6 +57,7 @@ func (w *world) agent() (leave func()) {
 		_ = conn.Close()
 		cancel()
 		<-done // and with it the session
+		<-done
 	}
 }
 

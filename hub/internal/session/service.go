@@ -49,7 +49,10 @@ type Config struct {
 type Service struct {
 	agentv1.UnimplementedSessionServiceServer
 	Config
-	awaited *prometheus.CounterVec
+	awaited   *prometheus.CounterVec
+	parting   time.Duration // how long the writer may take to tell an agent why its session ends
+	following chan struct{} // closed once Run follows the records
+	once      sync.Once
 
 	mu       sync.Mutex
 	sessions map[image.SiteID]*session
@@ -65,7 +68,8 @@ func New(c Config) *Service {
 		c.SeenEvery = 5 * time.Minute
 	}
 	return &Service{
-		Config: c, awaited: newAwaited(c.Registry), sessions: map[image.SiteID]*session{}, offers: map[image.SiteID][]*agentv1.Offer{},
+		Config: c, awaited: newAwaited(c.Registry), parting: time.Second, following: make(chan struct{}),
+		sessions: map[image.SiteID]*session{}, offers: map[image.SiteID][]*agentv1.Offer{},
 	}
 }
 
@@ -76,6 +80,7 @@ func (s *Service) Run(ctx context.Context) error {
 	wg.Go(func() { s.recordSeen(ctx) })
 	sub := s.Catalog.Subscribe()
 	defer sub.Close()
+	s.once.Do(func() { close(s.following) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -207,6 +212,11 @@ func (s *Service) Connect(stream agentv1.SessionService_ConnectServer) error {
 			"the agent speaks link protocol %d to %d, this hub speaks %d; upgrade the older one", hello.ProtocolMin, hello.ProtocolMax, Protocol)
 		log.Warn("agent refused", "error", err)
 		return err
+	}
+	select {
+	case <-s.following: // else a change after the session's snapshot would never reach it
+	case <-stream.Context().Done():
+		return context.Cause(stream.Context())
 	}
 	accepted, refused, central, err := s.register(stream.Context(), id, hello.Stores)
 	if err != nil {

@@ -119,15 +119,29 @@ func (ss *session) serve(welcome *agentv1.Welcome) error {
 		case err := <-read:
 			return err
 		case err := <-written:
+			if err == nil { // the writer was faster to see that the session has been ended
+				err = ss.ended()
+			}
 			return err
 		case <-ss.ctx.Done():
-			if err := context.Cause(ss.ctx); !errors.Is(err, context.Canceled) {
+			err := ss.ended()
+			if fault.ReasonOf(err) != linkLost {
 				ss.farewell(written)
-				return err
 			}
-			return fault.New(fault.Unavailable, "LINK_LOST", "the link to the agent is gone")
+			return err
 		}
 	}
+}
+
+// linkLost is the reason of the end of a session that nobody has ended.
+const linkLost = "LINK_LOST"
+
+// ended returns why the context of the session has ended.
+func (ss *session) ended() error {
+	if err := context.Cause(ss.ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fault.New(fault.Unavailable, linkLost, "the link to the agent is gone")
 }
 
 // expired returns why the session must end if the certificate it was opened with works no more. An agent that has renewed
@@ -142,7 +156,7 @@ func (ss *session) expired() error {
 
 // farewell gives the writer a moment to tell the agent why the session ends.
 func (ss *session) farewell(written <-chan error) {
-	timer := time.NewTimer(time.Second)
+	timer := time.NewTimer(ss.service.parting)
 	defer timer.Stop()
 	select {
 	case <-written:
