@@ -31,9 +31,10 @@ type hub struct {
 	stop  func()
 }
 
+// listen listens on an address that other tests do not use: they must not get the port of a hub that is gone.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.77:0")
 	if err != nil {
 		t.Fatal(err)
 	}
