@@ -167,7 +167,9 @@ func offer(ctx context.Context, c *frame.Client, id image.ID, chunks [][]byte) e
 			if i%2 == 1 {
 				codec = frame.Zstd
 			}
-			if err := c.Put(ctx, id, i, chunks[i], codec); err != nil {
+			if err := c.Put(ctx, id, i, chunks[i], codec); ctx.Err() != nil {
+				return nil // who waited for it may be faster than the answer
+			} else if err != nil {
 				return err
 			}
 		}

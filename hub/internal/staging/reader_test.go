@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -202,45 +203,47 @@ func TestAppendZeroes(t *testing.T) {
 	}
 }
 
-// Two contents that wait for each other's space do not wait for ever: one gives up, the other goes on. The one that gives up has
-// to be gone before the other is out of patience, also on a slow disk.
+// Two contents that wait for each other's space do not wait for ever: one gives up, the other goes on. In the bubble no time
+// passes while the one that gives up is removed, however slow the disk is.
 func TestTransientContentsGiveUpOneByOne(t *testing.T) {
-	a, ctx := testArea(t, Options{Limit: MinLimit, Patience: 2 * time.Second}), testContext(t)
-	wantReason(t, a.CheckTransient(MinLimit), fault.Exhausted, ReasonFull)
-	if err := a.CheckTransient(MinLimit - spared); err != nil {
-		t.Fatal(err)
-	}
-	results := make(chan error, 2)
-	var full sync.WaitGroup // both have two of the four chunks that there is room for
-	full.Add(2)
-	for n := range 2 {
-		id := image.NewID()
-		w, err := a.CreateTransient(id)
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		a, ctx := testArea(t, Options{Limit: MinLimit, Patience: 2 * time.Second}), testContext(t)
+		wantReason(t, a.CheckTransient(MinLimit), fault.Exhausted, ReasonFull)
+		if err := a.CheckTransient(MinLimit - spared); err != nil {
 			t.Fatal(err)
 		}
-		go func() {
-			var err error
-			for i := 0; i < 3 && err == nil; i++ {
-				if i == 2 {
-					full.Done()
-					full.Wait()
-				}
-				err = w.Append(ctx, chunk(10*n+i))
+		results := make(chan error, 2)
+		var full sync.WaitGroup // both have two of the four chunks that there is room for
+		full.Add(2)
+		for n := range 2 {
+			id := image.NewID()
+			w, err := a.CreateTransient(id)
+			if err != nil {
+				t.Fatal(err)
 			}
-			w.Abort("done")
-			a.Forget(id)
-			results <- err
-		}()
-	}
-	first, second := <-results, <-results
-	if (first == nil) == (second == nil) {
-		t.Fatalf("got %v and %v", first, second)
-	}
-	wantReason(t, errors.Join(first, second), fault.Exhausted, ReasonFull)
-	if n := len(a.Contents()); n != 0 {
-		t.Errorf("%d contents are left", n)
-	}
+			go func() {
+				var err error
+				for i := 0; i < 3 && err == nil; i++ {
+					if i == 2 {
+						full.Done()
+						full.Wait()
+					}
+					err = w.Append(ctx, chunk(10*n+i))
+				}
+				w.Abort("done")
+				a.Forget(id)
+				results <- err
+			}()
+		}
+		first, second := <-results, <-results
+		if (first == nil) == (second == nil) {
+			t.Fatalf("got %v and %v", first, second)
+		}
+		wantReason(t, errors.Join(first, second), fault.Exhausted, ReasonFull)
+		if n := len(a.Contents()); n != 0 {
+			t.Errorf("%d contents are left", n)
+		}
+	})
 }
 
 // What waits for an import leaves room for what is made of it.
