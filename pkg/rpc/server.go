@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,6 +36,8 @@ type ServerOptions struct {
 	Public bool
 	// MaxStreams bounds the calls at once on one connection; 0 means 256.
 	MaxStreams uint32
+
+	grace time.Duration // 0 means stopGrace
 }
 
 // Server is a gRPC server. Register services, then Run it once.
@@ -42,13 +45,14 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	log      hclog.Logger
+	grace    time.Duration
 	stopping chan struct{}
 	once     sync.Once
 }
 
 // NewServer returns a server that does not listen yet.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{log: o.Log, stopping: make(chan struct{})}
+	s := &Server{log: o.Log, grace: cmp.Or(o.grace, stopGrace), stopping: make(chan struct{})}
 	if o.MaxStreams == 0 {
 		o.MaxStreams = 256
 	}
@@ -123,7 +127,7 @@ func (s *Server) stop() {
 			defer close(done)
 			s.grpc.GracefulStop()
 		}()
-		t := time.NewTimer(stopGrace)
+		t := time.NewTimer(s.grace)
 		defer t.Stop()
 		select {
 		case <-done:

@@ -23,10 +23,10 @@ func silent(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// closed returns an address that refuses connections.
+// closed returns an address that refuses connections. Nobody else listens there and could get the port.
 func closed(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.77:0")
 	if err != nil {
 		t.Fatal(err)
 	}
