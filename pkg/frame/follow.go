@@ -53,7 +53,7 @@ func (h *handler) follow(ctx context.Context, content image.ID, from int) ([]man
 	patient, cancel := context.WithTimeout(ctx, h.o.KeepAlive)
 	defer cancel()
 	digests, end, err := h.store.Follow(patient, content, from)
-	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil, nil, nil
 	}
 	return digests, end, err

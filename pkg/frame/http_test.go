@@ -198,14 +198,17 @@ func TestClientAndHandler(t *testing.T) {
 			t.Errorf("Put: %d bytes, error %v", len(s.put[i]), err)
 		}
 	}
-	if got, err := c.Demand(ctx, content, 5); err != nil || len(got) != 0 {
-		t.Errorf("Demand of nothing: %v, error %v", got, err)
+	for range 3 {
+		if got, err := c.Demand(ctx, content, 5); err != nil || len(got) != 0 {
+			t.Errorf("Demand of nothing: %v, error %v", got, err)
+		}
 	}
 	s.wanted = []int{3, 1, 2}
 	if got, err := c.Demand(ctx, content, 2); err != nil || !slices.Equal(got, []int{3, 1}) {
 		t.Errorf("Demand: %v, error %v", got, err)
 	}
-	if n := conns.count(); n != 1 {
+	// The transport gives a connection up when it hears too late from itself that the request has been written: not twice.
+	if n := conns.count(); n > 2 {
 		t.Errorf("%d connections for calls one after the other", n)
 	}
 	for from := range len(s.chunks) + 1 {
@@ -467,7 +470,9 @@ func TestUntrustedHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := frame.NewClient(e, &http.Client{Transport: frame.NewTransport(e, nil)})
+	transport := frame.NewTransport(e, nil)
+	transport.TLSHandshakeTimeout = time.Minute // the machine may be slow
+	c := frame.NewClient(e, &http.Client{Transport: transport})
 	if _, err := c.Demand(testContext(t), content, 1); !fault.Is(err, fault.Unauthenticated) || fault.ReasonOf(err) != "HUB_UNTRUSTED" {
 		t.Fatalf("error %v", err)
 	}

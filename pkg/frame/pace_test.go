@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/atoll-dcn/atoll/pkg/fault"
@@ -76,24 +77,29 @@ func (p *pacer) check(t *testing.T, frames int) {
 }
 
 // paced serves a store through a handler with a pacer. drain waits until all requests have been handled.
-func paced(t *testing.T, s *store, p *pacer, stall time.Duration) (c *frame.Client, drain func()) {
+func paced(t *testing.T, s *store, p *pacer) (c *frame.Client, drain func()) {
 	t.Helper()
+	h, drain := pacedHandler(s, p, time.Minute)
+	c, _ = serve(t, h)
+	return c, drain
+}
+
+func pacedHandler(s *store, p *pacer, stall time.Duration) (h http.Handler, drain func()) {
 	o := quick
 	o.Pacer, o.Stall = p, stall
-	h := frame.NewHandler(s, o)
+	inner := frame.NewHandler(s, o)
 	var wg sync.WaitGroup
-	c, _ = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		wg.Add(1)
 		defer wg.Done()
-		h.ServeHTTP(w, r)
-	}))
-	return c, wg.Wait
+		inner.ServeHTTP(w, r)
+	}), wg.Wait
 }
 
 // Every byte of a frame is taken before it moves, in both directions, and the frame is what it was.
 func TestPacedFrames(t *testing.T) {
 	s, ctx, p := newStore(t), testContext(t), &pacer{piece: 100_000}
-	c, drain := paced(t, s, p, time.Minute)
+	c, drain := paced(t, s, p)
 	raw, _, err := c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), make([]byte, manifest.ChunkSize))
 	if err != nil || !bytes.Equal(raw, s.chunks[0]) {
 		t.Fatalf("%d bytes, %v", len(raw), err)
@@ -112,16 +118,19 @@ func TestPacedFrames(t *testing.T) {
 
 // A frame may take much longer than a peer may be silent, as long as its pieces flow.
 func TestSlowFramesAreNoStall(t *testing.T) {
-	s, ctx, p := newStore(t), testContext(t), &pacer{piece: 256 << 10, wait: 200 * time.Millisecond}
-	c, drain := paced(t, s, p, 2500*time.Millisecond) // 17 pieces take 3.4 s
-	if raw, _, err := c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), make([]byte, manifest.ChunkSize)); err != nil || !bytes.Equal(raw, s.chunks[0]) {
-		t.Fatalf("%d bytes, %v", len(raw), err)
-	}
-	if err := c.Put(ctx, content, 5, s.chunks[0], frame.Raw); err != nil {
-		t.Fatal(err)
-	}
-	drain()
-	p.check(t, 2)
+	synctest.Test(t, func(t *testing.T) {
+		s, ctx, p := newStore(t), testContext(t), &pacer{piece: 256 << 10, wait: 200 * time.Millisecond}
+		h, drain := pacedHandler(s, p, 2500*time.Millisecond) // 17 pieces take 3.4 s
+		c := frame.Piped(t, h)
+		if raw, _, err := c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), make([]byte, manifest.ChunkSize)); err != nil || !bytes.Equal(raw, s.chunks[0]) {
+			t.Fatalf("%d bytes, %v", len(raw), err)
+		}
+		if err := c.Put(ctx, content, 5, s.chunks[0], frame.Raw); err != nil {
+			t.Fatal(err)
+		}
+		drain()
+		p.check(t, 2)
+	})
 }
 
 // Who gets no turn learns why; a frame that must be given up is cut, and not taken for one that was served.
@@ -129,7 +138,7 @@ func TestNoTurn(t *testing.T) {
 	s, ctx := newStore(t), testContext(t)
 	paused := fault.New(fault.Unavailable, "SITE_PAUSED", "site dcn0 is paused")
 	p := &pacer{piece: 64 << 10, refuse: paused}
-	c, drain := paced(t, s, p, time.Minute)
+	c, drain := paced(t, s, p)
 	buf := make([]byte, manifest.ChunkSize)
 	_, wire, err := c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), buf)
 	if !fault.Is(err, fault.Unavailable) || fault.ReasonOf(err) != "SITE_PAUSED" || wire != 0 {
@@ -142,7 +151,7 @@ func TestNoTurn(t *testing.T) {
 	p.check(t, 0)
 
 	p = &pacer{piece: 64 << 10, cut: paused}
-	c, drain = paced(t, s, p, time.Minute)
+	c, drain = paced(t, s, p)
 	if _, wire, err = c.Get(ctx, content, 0, frame.Sum(s.chunks[0]), buf); !fault.Is(err, fault.Unavailable) || wire > 3*64<<10 {
 		t.Fatalf("cut get: %v after %d bytes", err, wire)
 	}

@@ -6,23 +6,32 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 )
 
 func TestServersTakeTurns(t *testing.T) {
+	listen := func() net.Listener { // where nobody else listens and could get the port of a server that has gone
+		l, err := net.Listen("tcp", "127.0.0.77:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
 	serve := func(name string) *httptest.Server {
-		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Connection", "close")
 			_, _ = io.WriteString(w, name)
 		}))
+		_ = s.Listener.Close()
+		s.Listener = listen()
+		s.StartTLS()
 		t.Cleanup(s.Close)
 		return s
 	}
-	dead := httptest.NewServer(http.NotFoundHandler())
-	dead.Close()
+	dead := listen()
 	a, b := serve("a"), serve("b")
-	e, err := ParseEndpoints("frames", []string{"https" + strings.TrimPrefix(dead.URL, "http"), a.URL, b.URL})
+	_ = dead.Close()
+	e, err := ParseEndpoints("frames", []string{"https://" + dead.Addr().String(), a.URL, b.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
