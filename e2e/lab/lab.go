@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,15 +106,26 @@ type source func() string
 // Token returns a token.
 func (s source) Token(context.Context, string) (string, error) { return s(), nil }
 
-// freeAddress returns a loopback address that nobody listens on now. Its port is below those that the system gives to
-// outgoing connections, which are made all the time and could take it before its server does.
+// The ports of labs: below those that the system gives to outgoing connections, which are made all the time and could take
+// one before its server does.
+const firstPort, ports = 12_000, 18_000
+
+// given counts the addresses that labs of this process have got, from a random beginning: labs of other processes have theirs
+// elsewhere.
+var given = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(1 << 24)) //nolint:gosec // not a secret
+	return &n
+}()
+
+// freeAddress returns a loopback address that nobody listens on now, and that no lab of this process has got: its server may not
+// listen yet, or be about to start again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	const first, count = 12_000, 18_000
 	var err error
-	for range 100 {
+	for range 1000 {
 		var l net.Listener
-		address := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count)) //nolint:gosec // not a secret
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+given.Add(1)%ports)
 		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", address); err == nil {
 			_ = l.Close()
 			return address
