@@ -13,7 +13,7 @@ import (
 
 // RBD runs the rbd command as the administrator of a site's cluster, so that results are not checked with our own code.
 func (l *Lab) RBD(site string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "rbd", append([]string{"-c", l.Conf(site)}, args...)...).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
@@ -50,7 +50,7 @@ func (l *Lab) Sum(site, id string) string {
 // SumOf returns the SHA-256 of any image or snapshot.
 func (l *Lab) SumOf(site, spec string) string {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "rbd", "-c", l.Conf(site), "export", "--no-progress", spec, "-")
 	out, err := cmd.StdoutPipe()
@@ -113,7 +113,7 @@ func (l *Lab) Rados(site string, args ...string) string {
 
 func (l *Lab) admin(site, program string, args []string) string {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, append([]string{"-c", l.Conf(site)}, args...)...).Output()
 	if err != nil {
@@ -125,7 +125,7 @@ func (l *Lab) admin(site, program string, args []string) string {
 // OSD stops or starts the OSD of a site: "osd-stop" or "osd-start".
 func (l *Lab) OSD(site, action string) {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "../lab/ceph.sh", action, l.ceph, site).CombinedOutput(); err != nil {
 		l.T.Fatalf("%s %s: %v\n%s", action, site, err, out)
