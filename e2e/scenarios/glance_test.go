@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type cloud struct {
 	*lab.Cloud
 	web  *httptest.Server
 	gate chan struct{} // closed when slow downloads may end
+	open func()        // closes it
 	data []byte        // 16 MiB, 8 of them not zero
 	sum  string        // SHA-256 of data
 	file string        // holds data
@@ -39,6 +41,7 @@ func TestImageAPI(t *testing.T) {
 	c := &cloud{Cloud: lab.NewCloud(t, "--retry-max", "2s", "--retry-initial", "1s"), gate: make(chan struct{})}
 	c.data, c.sum = lab.Data(16<<20, 8)
 	c.file = c.Demo.File("disk.raw", c.data)
+	c.open = sync.OnceFunc(func() { close(c.gate) })
 	c.web = c.serve()
 	t.Run("together", func(t *testing.T) {
 		for _, test := range []struct {
@@ -127,7 +130,10 @@ func (c *cloud) serve() *httptest.Server {
 			http.NotFound(w, r)
 		}
 	}))
-	c.T.Cleanup(web.Close)
+	c.T.Cleanup(func() {
+		c.open() // a test that has failed may have left it closed, and the server waits for its downloads
+		web.Close()
+	})
 	return web
 }
 
