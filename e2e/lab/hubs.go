@@ -196,7 +196,7 @@ func (h *Hubs) Staged() []string {
 // Leader waits until one hub says that it leads and returns it and the others.
 func (h *Hubs) Leader() (leader *Node, others []*Node) {
 	h.T.Helper()
-	Eventually(h.T, time.Minute, "a hub leads", func() error {
+	Eventually(h.T, 2*time.Minute, "a hub leads", func() error {
 		leader, others = nil, nil
 		for _, n := range h.hubs {
 			if n.Role() == "leader" {

@@ -146,7 +146,7 @@ func (l *Lab) StartHub() {
 		l.T.Fatal(err)
 	}
 	l.Hub = startWith(l.owner, []string{"TMPDIR=" + l.Scratch()}, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
-	Eventually(l.T, time.Minute, "the hub answers", func() error {
+	Eventually(l.T, 2*time.Minute, "the hub answers", func() error {
 		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
 		return err
 	})
@@ -222,7 +222,7 @@ func (l *Lab) StartAgent(site string) {
 // WaitSite waits until a site is connected, with its store healthy, or is not.
 func (l *Lab) WaitSite(site string, connected bool) {
 	l.T.Helper()
-	Eventually(l.T, time.Minute, "site "+site, func() error {
+	Eventually(l.T, 2*time.Minute, "site "+site, func() error {
 		resp, err := l.Client.Sites.GetSite(l.T.Context(), &hubv1.GetSiteRequest{Id: site})
 		if err != nil {
 			return err

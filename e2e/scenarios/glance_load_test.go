@@ -127,7 +127,7 @@ func manyClients(c *cloud) {
 		duration = 2 * time.Minute
 	}
 	s := &storm{base: c.Base(), token: c.Demo.Token(), http: &http.Client{
-		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients},
+		Timeout: 3 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: clients, MaxConnsPerHost: clients},
 	}}
 	defer s.http.CloseIdleConnections()
 	for range 4 { // each takes 50 properties

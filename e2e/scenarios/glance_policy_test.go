@@ -69,7 +69,7 @@ func ownPolicy(c *cloud) {
 	copying := lab.Object{"method": lab.Object{"name": "copy-image"}, "stores": []string{"dcn0"}}
 	c.Demo.Call(http.MethodPost, "/v2/images/"+id+"/import", copying).Is(http.StatusForbidden)
 	c.Alt.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusForbidden)
-	c.Demo.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+	c.drop(c.Demo, id)
 }
 
 // protectedProperties hides one property and fixes another.

@@ -215,6 +215,20 @@ func (c *cloud) gone(id string) {
 	})
 }
 
+// drop deletes an image and waits until nobody sees it: at once, unless a site is slow to answer.
+func (c *cloud) drop(a *lab.Actor, id string) {
+	c.T.Helper()
+	code := a.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent, http.StatusAccepted).Code
+	lab.Eventually(c.T, waitShort, "the image is deleted", func() error {
+		answer := a.Call(http.MethodGet, "/v2/images/"+id, nil)
+		if code == http.StatusAccepted && answer.Code == http.StatusOK {
+			return errNotYet
+		}
+		answer.Is(http.StatusNotFound)
+		return nil
+	})
+}
+
 // same checks the hashes of the cloud's data.
 func (c *cloud) same(md5sum, sha string) {
 	c.T.Helper()
