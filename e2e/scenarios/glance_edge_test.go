@@ -2,10 +2,12 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/atoll-dcn/atoll/e2e/lab"
 )
@@ -108,7 +110,16 @@ func edgeAgain(c *cloud, images edgeImages) {
 		answer.Is(http.StatusAccepted)
 		return nil
 	})
-	c.awaits(at, images.elsewhere, "the copy is there", func(img lab.Object) bool { return slices.Contains(img.List("stores"), "dcn0") })
+	lab.Eventually(c.T, 2*time.Minute, "the copy is there", func() error {
+		answer := at.Call(http.MethodGet, "/v2/images/"+images.elsewhere, nil)
+		if answer.Code == http.StatusServiceUnavailable { // a hub that has just started may be slow to answer the site
+			return errNotYet
+		}
+		if stores := answer.Is(http.StatusOK).JSON().List("stores"); !slices.Contains(stores, "dcn0") {
+			return fmt.Errorf("stores: %v", stores)
+		}
+		return nil
+	})
 	c.holds(c.Demo, images.elsewhere, "central", "dcn0")
 }
 
