@@ -80,6 +80,7 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 		n.Start()
 	}
 	h.Leader()
+	h.answers() // one that has just begun to lead may take a while
 	for _, s := range Sites {
 		h.configure(s)
 		h.Join(s)

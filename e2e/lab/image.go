@@ -81,7 +81,7 @@ func (l *Lab) MustCopy(id string, stores ...string) *hubv1.Operation {
 // Wait waits until an operation is done and returns it.
 func (l *Lab) Wait(op *hubv1.Operation) *hubv1.Operation {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 5*time.Minute)
 	defer cancel()
 	done, err := l.Client.FollowOperation(ctx, op.Id, client.Follower{})
 	if err != nil {

@@ -146,6 +146,12 @@ func (l *Lab) StartHub() {
 		l.T.Fatal(err)
 	}
 	l.Hub = startWith(l.owner, []string{"TMPDIR=" + l.Scratch()}, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
+	l.answers()
+}
+
+// answers waits until the hub answers.
+func (l *Lab) answers() {
+	l.T.Helper()
 	Eventually(l.T, 2*time.Minute, "the hub answers", func() error {
 		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
 		return err
@@ -259,7 +265,7 @@ func (l *Lab) Metric(name string) float64 {
 	if err != nil {
 		l.T.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := plain.Do(req)
 	if err != nil {
 		l.T.Fatal(err)
 	}

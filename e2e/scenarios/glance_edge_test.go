@@ -37,8 +37,7 @@ func edgeWithHub(c *cloud) edgeImages {
 	at.Patch(made, lab.Op("add", "/os_version", "12")).Is(http.StatusOK)
 	c.equal("its own write", at.Image(made).Text("os_version"), "12")
 	c.equal("the same at the hub", c.Demo.Image(made).Text("os_version"), "12")
-	at.Call(http.MethodDelete, "/v2/images/"+made, nil).Is(http.StatusNoContent)
-	at.Call(http.MethodGet, "/v2/images/"+made, nil).Is(http.StatusNotFound)
+	c.drop(at, made)
 	return images
 }
 

@@ -88,7 +88,7 @@ func protectedProperties(c *cloud) {
 	}
 	c.Admin.Patch(id, lab.Op("replace", "/x_fixed", "9")).Is(http.StatusForbidden)
 	c.Admin.Patch(id, lab.Op("replace", "/x_free", "9")).Is(http.StatusOK)
-	c.Admin.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+	c.drop(c.Admin, id)
 }
 
 // limits answers 413 at every bound, and what was refused leaves nothing.
