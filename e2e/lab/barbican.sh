@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/process.sh"
 
 region=RegionOne
-start_seconds=${LAB_START_SECONDS:-180}
+start_seconds=${LAB_START_SECONDS:-300}
 
 usage() {
 	cat <<-'USAGE'
@@ -22,7 +22,7 @@ usage() {
 		Members of a project store and read its secrets.
 
 		  LAB_BARBICAN_PORT=9311        the port of a new Barbican (default: a free one)
-		  LAB_START_SECONDS=180         how long the start may take
+		  LAB_START_SECONDS=300         how long the start may take
 	USAGE
 }
 

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/process.sh"
 
 region=RegionOne
-start_seconds=${LAB_START_SECONDS:-180}
+start_seconds=${LAB_START_SECONDS:-300}
 token_seconds=${LAB_TOKEN_SECONDS:-3600}
 
 usage() {
@@ -30,7 +30,7 @@ usage() {
 
 		  LAB_KEYSTONE_PORT=5000        the port of a new Keystone (default: a free one)
 		  LAB_TOKEN_SECONDS=3600        how long tokens of a new Keystone live
-		  LAB_START_SECONDS=180         how long each step of a start may take
+		  LAB_START_SECONDS=300         how long each step of a start may take
 	USAGE
 }
 
