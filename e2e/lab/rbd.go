@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"os/exec"
 	"slices"
@@ -79,8 +80,7 @@ func (l *Lab) Clone(site, id string, format string) (remove func()) {
 	}
 }
 
-// empty removes every image from a site's pool. One that an agent had open that was killed takes half a minute: so long the
-// cluster takes it for somebody who still looks.
+// empty removes every image from a site's pool.
 func (l *Lab) empty(site string) {
 	l.T.Helper()
 	names := l.Images(site)
@@ -90,7 +90,7 @@ func (l *Lab) empty(site string) {
 	slices.SortFunc(names, func(a, b string) int { // clones first
 		return strings.Compare(b[:min(5, len(b))], a[:min(5, len(a))])
 	})
-	for began := time.Now(); ; { // a parent goes once its clones are gone
+	for began, peered := time.Now(), false; ; { // a parent goes once its clones are gone
 		for _, name := range names {
 			_, _ = l.RBD(site, "snap", "unprotect", "images/"+name+"@snap")
 			_, _ = l.RBD(site, "snap", "purge", "--no-progress", "images/"+name)
@@ -99,10 +99,30 @@ func (l *Lab) empty(site string) {
 		if names = l.Images(site); len(names) == 0 {
 			return
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 2*time.Minute {
 			l.T.Logf("left in the pool of %s: %v", site, names)
 			return
 		}
+		for _, name := range names {
+			l.shutOut(site, name)
+		}
+		if !peered && time.Since(began) > 20*time.Second {
+			// An OSD that has stood still may remember somebody who looks at an image for ever, until it peers again.
+			_ = l.Ceph(site, "osd", "down", "0")
+			peered = true
+		}
+	}
+}
+
+// shutOut makes a cluster forget who had an image open. For half a minute it takes an agent that was killed for one that still
+// does, and does not let the image be removed.
+func (l *Lab) shutOut(site, name string) {
+	l.T.Helper()
+	out, _ := l.RBD(site, "status", "--format", "json", "images/"+name) // it is gone meanwhile: nobody
+	var status struct{ Watchers []struct{ Address string } }
+	_ = json.Unmarshal([]byte(out), &status)
+	for _, w := range status.Watchers {
+		_ = l.Ceph(site, "osd", "blocklist", "add", w.Address)
 	}
 }
 
