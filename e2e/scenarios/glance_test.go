@@ -110,7 +110,8 @@ func TestImageAPI(t *testing.T) {
 	edge(t, c)
 }
 
-// serve starts the web server that imports fetch from. Below /slow/ the last MiB waits for the gate.
+// serve starts the web server that imports fetch from. Below /slow/ the last MiB waits for the gate, but for
+// a byte now and then.
 func (c *cloud) serve() *httptest.Server {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -119,12 +120,21 @@ func (c *cloud) serve() *httptest.Server {
 			_, _ = w.Write(c.data)
 		case "/slow/disk.raw":
 			w.Header().Set("Content-Length", strconv.Itoa(len(c.data)))
+			control := http.NewResponseController(w)
 			_, _ = w.Write(c.data[:15<<20])
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-c.gate:
-				_, _ = w.Write(c.data[15<<20:])
-			case <-r.Context().Done():
+			_ = control.Flush()
+			for left := c.data[15<<20:]; len(left) > 0; {
+				select {
+				case <-c.gate:
+					_, _ = w.Write(left)
+					return
+				case <-r.Context().Done():
+					return
+				case <-time.After(5 * time.Second): // the hub takes a server that says nothing for a minute for dead
+					_, _ = w.Write(left[:1])
+					_ = control.Flush()
+					left = left[1:]
+				}
 			}
 		default:
 			http.NotFound(w, r)
