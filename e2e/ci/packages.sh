@@ -18,7 +18,7 @@ if ((${#missing[@]})); then
 	echo "missing Debian packages: ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o Acquire::Retries=3 update
-	apt-get -qq -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
+	apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
 	systemctl disable --now etcd >/dev/null 2>&1 || true # its package starts a server; tests start their own
 	echo "installed: ${missing[*]}"
 fi

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/process.sh"
 
 region=RegionOne
-start_seconds=${LAB_START_SECONDS:-180}
+start_seconds=${LAB_START_SECONDS:-300}
 
 usage() {
 	cat <<-'USAGE'
@@ -22,7 +22,7 @@ usage() {
 		Members of a project store and read its secrets.
 
 		  LAB_BARBICAN_PORT=9311        the port of a new Barbican (default: a free one)
-		  LAB_START_SECONDS=180         how long the start may take
+		  LAB_START_SECONDS=300         how long the start may take
 	USAGE
 }
 
@@ -95,7 +95,7 @@ start() {
 alive() { process_alive "$1/barbican.pid" uwsgi "$1/barbican.wsgi"; }
 stop() { process_stop "$1/barbican.pid" uwsgi "$1/barbican.wsgi" 10; }
 
-answers() { curl -sf -m 5 -o /dev/null "$(url_of "$1")/healthcheck" 2>/dev/null; }
+answers() { curl -sf -m 15 -o /dev/null "$(url_of "$1")/healthcheck" 2>/dev/null; }
 
 await() {
 	local dir=$1 deadline=$((SECONDS + start_seconds))
@@ -116,9 +116,9 @@ register() {
 	body=$(jq -n --arg password "$(rc "$keystone" admin OS_PASSWORD)" '{auth: {
 		identity: {methods: ["password"], password: {user: {name: "admin", domain: {id: "default"}, password: $password}}},
 		scope: {project: {name: "admin", domain: {id: "default"}}}}}')
-	token=$(curl -sS -f -m 20 -o /dev/null -D - -H 'Content-Type: application/json' --data-binary "$body" "$auth/auth/tokens" |
+	token=$(curl -sS -f -m 60 -o /dev/null -D - -H 'Content-Type: application/json' --data-binary "$body" "$auth/auth/tokens" |
 		tr -d '\r' | sed -n 's/^[Xx]-[Ss]ubject-[Tt]oken: //p')
-	local -a call=(curl -sS -f -m 20 -H "X-Auth-Token: $token" -H 'Content-Type: application/json')
+	local -a call=(curl -sS -f -m 60 -H "X-Auth-Token: $token" -H 'Content-Type: application/json')
 	while read -r service; do # of one that is gone
 		"${call[@]}" -X DELETE "$auth/services/$service"
 	done < <("${call[@]}" "$auth/services?type=key-manager" | jq -r '.services[].id')

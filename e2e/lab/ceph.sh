@@ -13,7 +13,7 @@ with_mgr=${LAB_MGR:-}
 if [[ -z $with_mgr ]]; then
 	if command -v ceph-mgr >/dev/null; then with_mgr=1; else with_mgr=0; fi
 fi
-start_seconds=${LAB_START_SECONDS:-90}
+start_seconds=${LAB_START_SECONDS:-180}
 
 usage() {
 	cat <<-'USAGE'
@@ -34,7 +34,7 @@ usage() {
 		  LAB_OSD_SIZE=20G        size of the sparse OSD file of a new cluster
 		  LAB_MGR=1               run a mgr (default: when ceph-mgr is installed): without one there is no "ceph df"
 		                          and a full OSD dies instead of refusing writes
-		  LAB_START_SECONDS=90    how long a cluster may take to answer
+		  LAB_START_SECONDS=180   how long a cluster may take to answer
 	USAGE
 }
 
@@ -43,11 +43,11 @@ fail() {
 	exit 1
 }
 
-# ceph_in DIR NAME ARGS... runs the ceph command as admin, never for longer than 30 s.
+# ceph_in DIR NAME ARGS... runs the ceph command as admin, never for longer than 2 minutes.
 ceph_in() {
 	local dir=$1/$2
 	shift 2
-	timeout -k 5 30 ceph --connect-timeout 20 -c "$dir/ceph.conf" "$@"
+	timeout -k 5 120 ceph --connect-timeout 100 -c "$dir/ceph.conf" "$@"
 }
 
 # Every client runs under "timeout -k": one that waits for an OSD does not end on SIGTERM alone.
@@ -148,7 +148,7 @@ write_conf() {
 # write_keys makes one keyring per user and one with all of them, from which the mon fills its store.
 write_keys() {
 	local dir=$1 name
-	local -a mk=(timeout -k 5 20 ceph-authtool --create-keyring --gen-key)
+	local -a mk=(timeout -k 5 120 ceph-authtool --create-keyring --gen-key)
 	(
 		umask 077
 		"${mk[@]}" "$dir/mon.keyring" -n mon. --cap mon 'allow *'
@@ -159,7 +159,7 @@ write_keys() {
 		"${mk[@]}" "$dir/osd.0.keyring" -n osd.0 --cap mon 'allow profile osd' --cap mgr 'allow profile osd' --cap osd 'allow *'
 		"${mk[@]}" "$dir/mgr.x.keyring" -n mgr.x --cap mon 'allow profile mgr' --cap osd 'allow *' --cap mds 'allow *'
 		for name in client.admin client.atoll osd.0 mgr.x; do
-			timeout -k 5 20 ceph-authtool "$dir/mon.keyring" --import-keyring "$dir/$name.keyring"
+			timeout -k 5 120 ceph-authtool "$dir/mon.keyring" --import-keyring "$dir/$name.keyring"
 		done
 	) >/dev/null
 }
@@ -202,7 +202,7 @@ await_pool() {
 			return 1
 		fi
 		sleep 0.1
-		patience=$((patience < 8 ? patience + 1 : 8))
+		patience=$((patience < 20 ? patience + 1 : 20))
 	done
 }
 
@@ -216,11 +216,11 @@ make_cluster() {
 	echo "$port" >"$dir/port"
 	write_conf "$dir" "$fsid" "$port"
 	write_keys "$dir"
-	timeout -k 5 20 monmaptool --create --addv a "[v2:127.0.0.1:$port]" --fsid "$fsid" "$dir/monmap" >/dev/null
-	timeout -k 5 60 ceph-mon --mkfs -c "$dir/ceph.conf" -i a --monmap "$dir/monmap" --keyring "$dir/mon.keyring" >>"$dir/log/mon.out" 2>&1
+	timeout -k 5 60 monmaptool --create --addv a "[v2:127.0.0.1:$port]" --fsid "$fsid" "$dir/monmap" >/dev/null
+	timeout -k 5 120 ceph-mon --mkfs -c "$dir/ceph.conf" -i a --monmap "$dir/monmap" --keyring "$dir/mon.keyring" >>"$dir/log/mon.out" 2>&1
 	start_mon "$dir"
 	cp "$dir/osd.0.keyring" "$dir/osd/keyring"
-	timeout -k 5 60 ceph-osd --mkfs -c "$dir/ceph.conf" -i 0 --osd-uuid "$osd_uuid" --monmap "$dir/monmap" >>"$dir/log/osd.out" 2>&1
+	timeout -k 5 120 ceph-osd --mkfs -c "$dir/ceph.conf" -i 0 --osd-uuid "$osd_uuid" --monmap "$dir/monmap" >>"$dir/log/osd.out" 2>&1
 	ceph_in "$root" "$name" osd new "$osd_uuid" 0 >/dev/null 2>>"$dir/log/lab.out"
 	start_osd "$dir"
 	ceph_in "$root" "$name" osd pool create "$pool" 8 8 >/dev/null 2>>"$dir/log/lab.out"

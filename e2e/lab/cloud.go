@@ -92,7 +92,7 @@ func (c *Cloud) In(t *testing.T) *Cloud {
 func publish(t *testing.T, dir, base string) {
 	t.Helper()
 	for region, url := range regions(base) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		out, err := exec.CommandContext(ctx, "../lab/keystone.sh", "endpoint", dir, url, region).CombinedOutput()
 		cancel()
 		if err != nil {

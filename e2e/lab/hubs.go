@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -81,6 +80,7 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 		n.Start()
 	}
 	h.Leader()
+	h.answers() // one that has just begun to lead may take a while
 	for _, s := range Sites {
 		h.configure(s)
 		h.Join(s)
@@ -92,12 +92,13 @@ func NewHubs(t *testing.T, count int, shared bool, flags ...string) *Hubs {
 	return h
 }
 
-// freeHost returns a loopback address of which no port is used. A hub that is started again must find its ports free, which
-// those of 127.0.0.1 need not be: any connection may have got them meanwhile.
+// freeHost returns a loopback address of which no port is used and that no lab of this process has got shortly before. A hub that
+// is started again must find its ports free, which those of 127.0.0.1 need not be: any connection may have got them meanwhile.
 func freeHost(t *testing.T, i int) string {
 	t.Helper()
 	for range 100 {
-		host := fmt.Sprintf("127.77.%d.%d", rand.IntN(256), i+1)
+		n := given.Add(1)
+		host := fmt.Sprintf("127.%d.%d.%d", 64+n>>8%64, n%256, i+1)
 		if l, err := net.Listen("tcp", host+":9292"); err == nil {
 			_ = l.Close()
 			return host
@@ -196,7 +197,7 @@ func (h *Hubs) Staged() []string {
 // Leader waits until one hub says that it leads and returns it and the others.
 func (h *Hubs) Leader() (leader *Node, others []*Node) {
 	h.T.Helper()
-	Eventually(h.T, time.Minute, "a hub leads", func() error {
+	Eventually(h.T, 2*time.Minute, "a hub leads", func() error {
 		leader, others = nil, nil
 		for _, n := range h.hubs {
 			if n.Role() == "leader" {

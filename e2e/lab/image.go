@@ -81,7 +81,7 @@ func (l *Lab) MustCopy(id string, stores ...string) *hubv1.Operation {
 // Wait waits until an operation is done and returns it.
 func (l *Lab) Wait(op *hubv1.Operation) *hubv1.Operation {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 5*time.Minute)
 	defer cancel()
 	done, err := l.Client.FollowOperation(ctx, op.Id, client.Follower{})
 	if err != nil {
@@ -162,16 +162,17 @@ func (l *Lab) Stores(id string, want ...string) {
 }
 
 // Eventually asks f again and again until it returns nil; it waits for other processes, which is the only use of sleeping
-// in these tests.
+// in these tests. It asks once more when the time is over: until then everything may have stood still.
 func Eventually(t *testing.T, within time.Duration, what string, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for {
+		late := time.Now().After(deadline)
 		err := f()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		if late {
 			t.Fatalf("%s: %v", what, err)
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/process.sh"
 
 region=RegionOne
-start_seconds=${LAB_START_SECONDS:-180}
+start_seconds=${LAB_START_SECONDS:-300}
 token_seconds=${LAB_TOKEN_SECONDS:-3600}
 
 usage() {
@@ -30,7 +30,7 @@ usage() {
 
 		  LAB_KEYSTONE_PORT=5000        the port of a new Keystone (default: a free one)
 		  LAB_TOKEN_SECONDS=3600        how long tokens of a new Keystone live
-		  LAB_START_SECONDS=180         how long each step of a start may take
+		  LAB_START_SECONDS=300         how long each step of a start may take
 	USAGE
 }
 
@@ -121,7 +121,7 @@ start() {
 alive() { process_alive "$1/run/keystone.pid" uwsgi "$1/keystone.conf"; }
 stop() { process_stop "$1/run/keystone.pid" uwsgi "$1/keystone.conf" 10; }
 
-answers() { curl -sf -m 5 -o /dev/null "$(url_of "$1")" 2>/dev/null; }
+answers() { curl -sf -m 15 -o /dev/null "$(url_of "$1")" 2>/dev/null; }
 
 await() {
 	local dir=$1 deadline=$((SECONDS + start_seconds))
@@ -138,7 +138,7 @@ call() {
 	local dir=$1 method=$2 path=$3 body=${4:-}
 	local -a data=()
 	[[ -n $body ]] && data=(-H 'Content-Type: application/json' --data-binary "$body")
-	curl -sS -f -m 20 -X "$method" -H "X-Auth-Token: $token" "${data[@]}" "$(url_of "$dir")$path"
+	curl -sS -f -m 60 -X "$method" -H "X-Auth-Token: $token" "${data[@]}" "$(url_of "$dir")$path"
 }
 
 # login prints a token of the administrator.
@@ -148,7 +148,7 @@ login() {
 	body=$(jq -n --arg password "$password" '{auth: {
 		identity: {methods: ["password"], password: {user: {name: "admin", domain: {id: "default"}, password: $password}}},
 		scope: {project: {name: "admin", domain: {id: "default"}}}}}')
-	curl -sS -f -m 20 -o /dev/null -D - -H 'Content-Type: application/json' --data-binary "$body" "$(url_of "$dir")/auth/tokens" |
+	curl -sS -f -m 60 -o /dev/null -D - -H 'Content-Type: application/json' --data-binary "$body" "$(url_of "$dir")/auth/tokens" |
 		tr -d '\r' | sed -n 's/^[Xx]-[Ss]ubject-[Tt]oken: //p'
 }
 

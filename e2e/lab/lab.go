@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,15 +106,26 @@ type source func() string
 // Token returns a token.
 func (s source) Token(context.Context, string) (string, error) { return s(), nil }
 
-// freeAddress returns a loopback address that nobody listens on now. Its port is below those that the system gives to
-// outgoing connections, which are made all the time and could take it before its server does.
+// The ports of labs: below those that the system gives to outgoing connections, which are made all the time and could take
+// one before its server does.
+const firstPort, ports = 12_000, 18_000
+
+// given counts the addresses that labs of this process have got, from a random beginning: labs of other processes have theirs
+// elsewhere.
+var given = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(1 << 24)) //nolint:gosec // not a secret
+	return &n
+}()
+
+// freeAddress returns a loopback address that nobody listens on now, and that no lab of this process has got: its server may not
+// listen yet, or be about to start again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	const first, count = 12_000, 18_000
 	var err error
-	for range 100 {
+	for range 1000 {
 		var l net.Listener
-		address := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count)) //nolint:gosec // not a secret
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+given.Add(1)%ports)
 		if l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", address); err == nil {
 			_ = l.Close()
 			return address
@@ -134,7 +146,13 @@ func (l *Lab) StartHub() {
 		l.T.Fatal(err)
 	}
 	l.Hub = startWith(l.owner, []string{"TMPDIR=" + l.Scratch()}, filepath.Join(l.Dir, "hub.log"), filepath.Join(l.bin, "atoll-hub"), args...)
-	Eventually(l.T, time.Minute, "the hub answers", func() error {
+	l.answers()
+}
+
+// answers waits until the hub answers.
+func (l *Lab) answers() {
+	l.T.Helper()
+	Eventually(l.T, 2*time.Minute, "the hub answers", func() error {
 		_, err := l.Client.Stores.ListStores(l.T.Context(), &hubv1.ListStoresRequest{})
 		return err
 	})
@@ -210,7 +228,7 @@ func (l *Lab) StartAgent(site string) {
 // WaitSite waits until a site is connected, with its store healthy, or is not.
 func (l *Lab) WaitSite(site string, connected bool) {
 	l.T.Helper()
-	Eventually(l.T, time.Minute, "site "+site, func() error {
+	Eventually(l.T, 2*time.Minute, "site "+site, func() error {
 		resp, err := l.Client.Sites.GetSite(l.T.Context(), &hubv1.GetSiteRequest{Id: site})
 		if err != nil {
 			return err
@@ -247,7 +265,7 @@ func (l *Lab) Metric(name string) float64 {
 	if err != nil {
 		l.T.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := plain.Do(req)
 	if err != nil {
 		l.T.Fatal(err)
 	}

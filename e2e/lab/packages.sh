@@ -91,7 +91,7 @@ main() {
 	fi
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o Acquire::Retries=3 update
-	apt-get -qq -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
+	apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
 	for package in keystone barbican-api; do
 		if [[ " ${missing[*]} " == *" $package "* ]]; then
 			systemctl disable --now "$package" >/dev/null 2>&1 || true # its package starts a server; the lab starts its own

@@ -169,11 +169,11 @@ func (p *Process) Stop() {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
-		p.t.Fatal("the process does not stop")
+	case <-time.After(time.Minute):
+		p.t.Fatalf("%s does not stop", filepath.Base(p.program))
 	}
 	if code := p.current().ProcessState.ExitCode(); code != 0 {
-		p.t.Fatalf("exit code %d", code)
+		p.t.Fatalf("%s: exit code %d", filepath.Base(p.program), code)
 	}
 }
 

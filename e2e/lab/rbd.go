@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"os/exec"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // RBD runs the rbd command as the administrator of a site's cluster, so that results are not checked with our own code.
 func (l *Lab) RBD(site string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "rbd", append([]string{"-c", l.Conf(site)}, args...)...).CombinedOutput()
 	return strings.TrimSpace(string(out)), err
@@ -50,7 +51,7 @@ func (l *Lab) Sum(site, id string) string {
 // SumOf returns the SHA-256 of any image or snapshot.
 func (l *Lab) SumOf(site, spec string) string {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "rbd", "-c", l.Conf(site), "export", "--no-progress", spec, "-")
 	out, err := cmd.StdoutPipe()
@@ -83,10 +84,13 @@ func (l *Lab) Clone(site, id string, format string) (remove func()) {
 func (l *Lab) empty(site string) {
 	l.T.Helper()
 	names := l.Images(site)
+	if len(names) == 0 {
+		return
+	}
 	slices.SortFunc(names, func(a, b string) int { // clones first
 		return strings.Compare(b[:min(5, len(b))], a[:min(5, len(a))])
 	})
-	for range 2 { // a parent goes once its clones are gone
+	for began, peered := time.Now(), false; ; { // a parent goes once its clones are gone
 		for _, name := range names {
 			_, _ = l.RBD(site, "snap", "unprotect", "images/"+name+"@snap")
 			_, _ = l.RBD(site, "snap", "purge", "--no-progress", "images/"+name)
@@ -95,8 +99,31 @@ func (l *Lab) empty(site string) {
 		if names = l.Images(site); len(names) == 0 {
 			return
 		}
+		if time.Since(began) > 2*time.Minute {
+			l.T.Logf("left in the pool of %s: %v", site, names)
+			return
+		}
+		for _, name := range names {
+			l.shutOut(site, name)
+		}
+		if !peered && time.Since(began) > 20*time.Second {
+			// An OSD that has stood still may remember somebody who looks at an image for ever, until it peers again.
+			_ = l.Ceph(site, "osd", "down", "0")
+			peered = true
+		}
 	}
-	l.T.Logf("left in the pool of %s: %v", site, names)
+}
+
+// shutOut makes a cluster forget who had an image open. For half a minute it takes an agent that was killed for one that still
+// does, and does not let the image be removed.
+func (l *Lab) shutOut(site, name string) {
+	l.T.Helper()
+	out, _ := l.RBD(site, "status", "--format", "json", "images/"+name) // it is gone meanwhile: nobody
+	var status struct{ Watchers []struct{ Address string } }
+	_ = json.Unmarshal([]byte(out), &status)
+	for _, w := range status.Watchers {
+		_ = l.Ceph(site, "osd", "blocklist", "add", w.Address)
+	}
 }
 
 // Ceph runs the ceph command as the administrator of a site's cluster.
@@ -113,7 +140,7 @@ func (l *Lab) Rados(site string, args ...string) string {
 
 func (l *Lab) admin(site, program string, args []string) string {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(l.T.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.T.Context(), 3*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, append([]string{"-c", l.Conf(site)}, args...)...).Output()
 	if err != nil {
@@ -125,7 +152,7 @@ func (l *Lab) admin(site, program string, args []string) string {
 // OSD stops or starts the OSD of a site: "osd-stop" or "osd-start".
 func (l *Lab) OSD(site, action string) {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "../lab/ceph.sh", action, l.ceph, site).CombinedOutput(); err != nil {
 		l.T.Fatalf("%s %s: %v\n%s", action, site, err, out)

@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// plain is a client that follows nothing and keeps its connections.
+// plain is a client that follows nothing and keeps its connections, but never so long that a server could just be closing one that
+// it takes again.
 var plain = &http.Client{
 	Timeout:       3 * time.Minute,
-	Transport:     &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
+	Transport:     &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -19,7 +19,7 @@ func TestAwaited(t *testing.T) {
 		data, _ := lab.Data(size, int(size/mib))
 		return l.Import(data, "central")
 	}
-	big, queuing, moving, other := imported(96*mib), imported(12*mib), imported(100*mib), imported(4*mib)
+	big, queuing, moving, other := imported(320*mib), imported(12*mib), imported(100*mib), imported(4*mib)
 	l.ctl("site", "limit", "dcn0", "--rate", "8MiB/s", "--parallel", "1")
 	op := l.MustCopy(big, "dcn0")
 	l.WaitReplica(big, "dcn0", "moves", flows)
@@ -74,17 +74,24 @@ func (l throttled) bootWaits(at *lab.Actor, id string) {
 	for range 5 {
 		at.Call(http.MethodGet, "/v2/images/"+id, nil).Is(http.StatusOK)
 	}
-	if told := l.Metric(awaitedCopies) - before; told != 1 {
+	told := 0.0
+	lab.Eventually(l.T, waitShort, "the hub counts it", func() error { // after it has written it
+		if told = l.Metric(awaitedCopies) - before; told == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	if told != 1 {
 		l.T.Errorf("the hub has been told %.0f times", told)
 	}
 }
 
-// overtakes waits until a copy at dcn0 is complete, which another one that has begun before must not be.
+// overtakes waits until a copy at dcn0 is complete, which another one that has begun before must not have been by then.
 func (l throttled) overtakes(id, other string) {
 	l.T.Helper()
-	l.WaitReplica(id, "dcn0", "is complete", complete)
-	if r := l.Replica(other, "dcn0"); complete(r) {
-		l.T.Errorf("the other copy is complete too: %v", r)
+	at := l.WaitReplica(id, "dcn0", "is complete", complete).GetPhaseTime().AsTime()
+	if r := l.Replica(other, "dcn0"); complete(r) && !r.GetPhaseTime().AsTime().After(at) {
+		l.T.Errorf("the other copy was complete before: %v", r)
 	}
 }
 

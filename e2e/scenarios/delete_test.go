@@ -88,13 +88,23 @@ func TestCopyWithClones(t *testing.T) {
 	}
 }
 
-func TestDeleteDuringCopy(t *testing.T) {
-	l := lab.New(t)
-	data, _ := lab.Data(512<<20, 400)
-	id := l.Import(data, "central")
-	op := l.MustCopy(id, "dcn0", "dcn1")
+// slowly copies an image to dcn0, over a line so slow that the copy is not complete before the test ends it, and to other stores. It
+// returns the image, the sum of its data, and the copy, which has begun.
+func (l throttled) slowly(others ...string) (id, sum string, op *hubv1.Operation) {
+	l.T.Helper()
+	data, sum := lab.Data(512<<20, 400)
+	id = l.Import(data, "central")
+	l.ctl("site", "limit", "dcn0", "--rate", "8MiB/s")
+	op = l.MustCopy(id, append(others, "dcn0")...)
 	l.WaitReplica(id, "dcn0", "data arrives", func(r *hubv1.Replica) bool { return r.GetProgress().GetBytesReceived() > 8<<20 })
-	l.Succeeds(deleteImage(l, id))
+	return id, sum, op
+}
+
+func TestDeleteDuringCopy(t *testing.T) {
+	plain, _ := lab.NewEdge(t)
+	l := throttled{&lab.Hubs{Lab: plain}}
+	id, _, op := l.slowly("dcn1")
+	l.Succeeds(deleteImage(l.Lab, id))
 	if done := l.Wait(op); done.State != hubv1.OperationState_OPERATION_STATE_CANCELLED {
 		t.Errorf("the copy: %v", done)
 	}
@@ -106,11 +116,9 @@ func TestDeleteDuringCopy(t *testing.T) {
 }
 
 func TestCancelCopy(t *testing.T) {
-	l := lab.New(t)
-	data, sum := lab.Data(512<<20, 400)
-	id := l.Import(data, "central")
-	op := l.MustCopy(id, "dcn0")
-	l.WaitReplica(id, "dcn0", "data arrives", func(r *hubv1.Replica) bool { return r.GetProgress().GetBytesReceived() > 8<<20 })
+	plain, _ := lab.NewEdge(t)
+	l := throttled{&lab.Hubs{Lab: plain}}
+	id, sum, op := l.slowly()
 	if _, err := l.Client.Operations.CancelOperation(t.Context(), &hubv1.CancelOperationRequest{Id: op.Id}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +128,7 @@ func TestCancelCopy(t *testing.T) {
 	if l.Holds("dcn0", id) {
 		t.Errorf("dcn0 still holds %v", l.Images("dcn0"))
 	}
+	l.ctl("site", "limit", "dcn0", "--clear")
 	l.Succeeds(l.MustCopy(id, "dcn0"))
 	if got := l.Sum("dcn0", id); got != sum {
 		t.Errorf("dcn0 holds %s", got)

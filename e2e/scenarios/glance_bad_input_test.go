@@ -166,7 +166,7 @@ func badUploads(c *cloud) {
 				return nil
 			})
 			c.Demo.Call(http.MethodPut, "/v2/images/"+id+"/file", c.data, "Content-Type", "application/octet-stream").Is(http.StatusNoContent)
-			c.Demo.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+			c.drop(c.Demo, id)
 			c.gone(id)
 		}
 	}

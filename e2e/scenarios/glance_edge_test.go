@@ -2,10 +2,12 @@ package scenarios
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/atoll-dcn/atoll/e2e/lab"
 )
@@ -35,8 +37,7 @@ func edgeWithHub(c *cloud) edgeImages {
 	at.Patch(made, lab.Op("add", "/os_version", "12")).Is(http.StatusOK)
 	c.equal("its own write", at.Image(made).Text("os_version"), "12")
 	c.equal("the same at the hub", c.Demo.Image(made).Text("os_version"), "12")
-	at.Call(http.MethodDelete, "/v2/images/"+made, nil).Is(http.StatusNoContent)
-	at.Call(http.MethodGet, "/v2/images/"+made, nil).Is(http.StatusNotFound)
+	c.drop(at, made)
 	return images
 }
 
@@ -108,7 +109,16 @@ func edgeAgain(c *cloud, images edgeImages) {
 		answer.Is(http.StatusAccepted)
 		return nil
 	})
-	c.awaits(at, images.elsewhere, "the copy is there", func(img lab.Object) bool { return slices.Contains(img.List("stores"), "dcn0") })
+	lab.Eventually(c.T, 2*time.Minute, "the copy is there", func() error {
+		answer := at.Call(http.MethodGet, "/v2/images/"+images.elsewhere, nil)
+		if answer.Code == http.StatusServiceUnavailable { // a hub that has just started may be slow to answer the site
+			return errNotYet
+		}
+		if stores := answer.Is(http.StatusOK).JSON().List("stores"); !slices.Contains(stores, "dcn0") {
+			return fmt.Errorf("stores: %v", stores)
+		}
+		return nil
+	})
 	c.holds(c.Demo, images.elsewhere, "central", "dcn0")
 }
 

@@ -69,10 +69,10 @@ func gopherImages(c *cloud) {
 	_, err = images.Update(ctx, sc, img.ID, images.UpdateOpts{images.ReplaceImageProtected{NewProtected: false}}).Extract()
 	c.must(err)
 	c.must(images.Delete(ctx, sc, img.ID).ExtractErr())
+	c.gone(img.ID)
 	if _, err := images.Get(ctx, sc, img.ID).Extract(); !gophercloud.ResponseCodeIs(err, 404) {
 		c.T.Errorf("a deleted image: %v", err)
 	}
-	c.gone(img.ID)
 }
 
 // gopherImports imports in every way, and reads the tasks.

@@ -96,7 +96,7 @@ func twoFaces(c *cloud) {
 	c.equal("name", shown.Text("name"), "from gRPC")
 	c.equal("os_distro", shown.Text("os_distro"), "two")
 	c.equal("owner", shown.Text("owner"), c.Admin.Project())
-	c.Admin.Call(http.MethodDelete, "/v2/images/"+made.Image.Id, nil).Is(http.StatusNoContent)
+	c.drop(c.Admin, made.Image.Id)
 	if _, err := c.Client.Images.GetImage(ctx, &hubv1.GetImageRequest{Id: made.Image.Id}); reason(err) != "IMAGE_NOT_FOUND" {
 		c.T.Errorf("a deleted image through gRPC: %v", err)
 	}

@@ -121,7 +121,7 @@ func importProgress(c *cloud) {
 	if len(replicas) != 3 {
 		c.T.Errorf("replicas: %v", replicas)
 	}
-	close(c.gate)
+	c.open()
 	c.active(c.Demo, id)
 	show = c.Demo.Glance("image-show", id)
 	c.equal("stores to fill at the end", show.Get("os_glance_importing_to_stores"), "")

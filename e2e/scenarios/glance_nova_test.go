@@ -124,7 +124,7 @@ func (n compute) boot(id, disk string) {
 		body := lab.Object{"method": lab.Object{"name": "copy-image"}, "stores": []string{n.site}, "all_stores_must_succeed": false}
 		n.user.Call(http.MethodPost, "/site/"+n.site+"/v2/images/"+id+"/import", body, "X-Service-Token", n.c.Nova.Token()).
 			Is(http.StatusAccepted, http.StatusBadRequest)
-		lab.Eventually(n.c.T, time.Minute, "the copy for "+disk, func() error {
+		lab.Eventually(n.c.T, 2*time.Minute, "the copy for "+disk, func() error {
 			img = n.get(id)
 			switch {
 			case strings.Contains(img.Text("os_glance_failed_import"), n.site):

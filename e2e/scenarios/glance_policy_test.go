@@ -69,7 +69,7 @@ func ownPolicy(c *cloud) {
 	copying := lab.Object{"method": lab.Object{"name": "copy-image"}, "stores": []string{"dcn0"}}
 	c.Demo.Call(http.MethodPost, "/v2/images/"+id+"/import", copying).Is(http.StatusForbidden)
 	c.Alt.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusForbidden)
-	c.Demo.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+	c.drop(c.Demo, id)
 }
 
 // protectedProperties hides one property and fixes another.
@@ -88,7 +88,7 @@ func protectedProperties(c *cloud) {
 	}
 	c.Admin.Patch(id, lab.Op("replace", "/x_fixed", "9")).Is(http.StatusForbidden)
 	c.Admin.Patch(id, lab.Op("replace", "/x_free", "9")).Is(http.StatusOK)
-	c.Admin.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent)
+	c.drop(c.Admin, id)
 }
 
 // limits answers 413 at every bound, and what was refused leaves nothing.

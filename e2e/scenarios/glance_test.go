@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type cloud struct {
 	*lab.Cloud
 	web  *httptest.Server
 	gate chan struct{} // closed when slow downloads may end
+	open func()        // closes it
 	data []byte        // 16 MiB, 8 of them not zero
 	sum  string        // SHA-256 of data
 	file string        // holds data
@@ -39,6 +41,7 @@ func TestImageAPI(t *testing.T) {
 	c := &cloud{Cloud: lab.NewCloud(t, "--retry-max", "2s", "--retry-initial", "1s"), gate: make(chan struct{})}
 	c.data, c.sum = lab.Data(16<<20, 8)
 	c.file = c.Demo.File("disk.raw", c.data)
+	c.open = sync.OnceFunc(func() { close(c.gate) })
 	c.web = c.serve()
 	t.Run("together", func(t *testing.T) {
 		for _, test := range []struct {
@@ -107,7 +110,8 @@ func TestImageAPI(t *testing.T) {
 	edge(t, c)
 }
 
-// serve starts the web server that imports fetch from. Below /slow/ the last MiB waits for the gate.
+// serve starts the web server that imports fetch from. Below /slow/ the last MiB waits for the gate, but for
+// a byte now and then.
 func (c *cloud) serve() *httptest.Server {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -116,18 +120,30 @@ func (c *cloud) serve() *httptest.Server {
 			_, _ = w.Write(c.data)
 		case "/slow/disk.raw":
 			w.Header().Set("Content-Length", strconv.Itoa(len(c.data)))
+			control := http.NewResponseController(w)
 			_, _ = w.Write(c.data[:15<<20])
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-c.gate:
-				_, _ = w.Write(c.data[15<<20:])
-			case <-r.Context().Done():
+			_ = control.Flush()
+			for left := c.data[15<<20:]; len(left) > 0; {
+				select {
+				case <-c.gate:
+					_, _ = w.Write(left)
+					return
+				case <-r.Context().Done():
+					return
+				case <-time.After(5 * time.Second): // the hub takes a server that says nothing for a minute for dead
+					_, _ = w.Write(left[:1])
+					_ = control.Flush()
+					left = left[1:]
+				}
 			}
 		default:
 			http.NotFound(w, r)
 		}
 	}))
-	c.T.Cleanup(web.Close)
+	c.T.Cleanup(func() {
+		c.open() // a test that has failed may have left it closed, and the server waits for its downloads
+		web.Close()
+	})
 	return web
 }
 
@@ -205,6 +221,20 @@ func (c *cloud) gone(id string) {
 				return errors.New("still at " + s)
 			}
 		}
+		return nil
+	})
+}
+
+// drop deletes an image and waits until nobody sees it: at once, unless a site is slow to answer.
+func (c *cloud) drop(a *lab.Actor, id string) {
+	c.T.Helper()
+	code := a.Call(http.MethodDelete, "/v2/images/"+id, nil).Is(http.StatusNoContent, http.StatusAccepted).Code
+	lab.Eventually(c.T, waitShort, "the image is deleted", func() error {
+		answer := a.Call(http.MethodGet, "/v2/images/"+id, nil)
+		if code == http.StatusAccepted && answer.Code == http.StatusOK {
+			return errNotYet
+		}
+		answer.Is(http.StatusNotFound)
 		return nil
 	})
 }

@@ -245,7 +245,7 @@ func openRecords(ctx context.Context, c Config, id string, log hclog.Logger, reg
 		}
 		endpoints = server.Endpoints()
 	}
-	o := etcdstore.Config{Endpoints: endpoints, HubID: id, Log: log.Named("records"), Registry: registry}
+	o := etcdstore.Config{Endpoints: endpoints, HubID: id, Lease: leaseOfOne, Log: log.Named("records"), Registry: registry}
 	if c.several() {
 		o.Lease = leaseOfMany
 	}

@@ -28,9 +28,12 @@ type HubsConfig struct {
 	AdvertiseHost string
 }
 
-// leaseOfMany is how long a hub that has died goes on leading when others wait to take over. A single hub has no reason to
-// be in such a hurry.
-const leaseOfMany = 9 * time.Second
+// How long a hub that has died goes on leading. Others wait to take over from one of many. Nobody does from a hub whose etcd is
+// its own: it needs to give up neither when its machine has stood still nor when its disk is slow.
+const (
+	leaseOfMany = 9 * time.Second
+	leaseOfOne  = 90 * time.Second
+)
 
 func (c *Config) hubs(f *pflag.FlagSet) {
 	h := &c.Hubs
