@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -312,6 +313,8 @@ func TestCutThrough(t *testing.T) {
 	im := b.converting()
 	b.run(im)
 	rest := make(chan struct{})
+	let := sync.OnceFunc(func() { close(rest) })
+	t.Cleanup(let) // also when the test has failed
 	in := b.image("qcow2")
 	half := len(data) * 3 / 4
 	op, err := im.Enqueue(t.Context(), in, func(context.Context) (Data, error) {
@@ -337,7 +340,7 @@ func TestCutThrough(t *testing.T) {
 	if p.Phase != PhaseBoth || p.Expected != int64(len(data)) || p.DiskTotal != int64(len(disk)) || p.DiskDone < 3*manifest.ChunkSize || p.Received == 0 {
 		t.Errorf("got %+v", p)
 	}
-	close(rest)
+	let()
 	if o := b.settled(op.Id); !o.Source.Complete {
 		t.Fatalf("got %v", o)
 	}

@@ -222,7 +222,7 @@ func TestQuotaInFlight(t *testing.T) {
 				ended := make(chan struct{})
 				in := b.request()
 				go func() { defer close(ended); _, _ = im.Stage(t.Context(), in, hang) }()
-				b.running(im, most)
+				b.running(im, most+1) // so that what came before counts
 				t.Cleanup(func() { hang.Interrupt(); <-ended })
 			}
 			_, err := im.Stage(t.Context(), b.request(), whole{bytes.NewReader(random(c.bytes))})

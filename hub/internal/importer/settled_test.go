@@ -79,8 +79,8 @@ func TestConversionsAreShared(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	im := b.importer()
-	taken := func(project string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	taken := func(project string, patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		c := &conversion{flow: &flow{im: im, ctx: ctx, a: &arrival{project: project}}, begun: make(chan struct{}), whole: make(chan struct{})}
 		c.s.treat.disk = "vmdk"
@@ -92,10 +92,10 @@ func TestConversionsAreShared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := taken("p1"); !errors.Is(err, context.DeadlineExceeded) {
+	if err := taken("p1", 5*time.Second); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a third one of the same project: %v", err)
 	}
-	if err := taken("p2"); fault.ReasonOf(err) != ReasonEmpty { // it had its turn
+	if err := taken("p2", time.Minute); fault.ReasonOf(err) != ReasonEmpty { // it had its turn
 		t.Errorf("another project: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestHashingDoesNotWaitForOneImage(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	im := b.importer()
-	im.patience = 5 * time.Second
+	im.patience = 15 * time.Second
 	away, here := uploaded(b, im, "raw", random(manifest.ChunkSize)), uploaded(b, im, "raw", random(manifest.ChunkSize))
 	for _, id := range []image.ID{away, here} {
 		old, rev := b.records.Image(id)

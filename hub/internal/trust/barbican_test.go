@@ -113,10 +113,15 @@ func TestBarbican(t *testing.T) {
 		"too long":                  {change: func(b *barbican) { b.payload = make([]byte, 1<<20) }, want: ReasonUntrusted},
 		"strange request":           {change: func(b *barbican) { b.status = 400 }, want: ReasonNotFound},
 		"redirect":                  {change: func(b *barbican) { b.status = 302 }, want: ReasonNotFound},
-		"down":                      {change: func(b *barbican) { b.status = 503 }, want: ReasonKeys},
-		"web page":                  {change: func(b *barbican) { b.form = "text/html" }, want: ReasonNotFound},
+		"down": {
+			change: func(b *barbican) { b.status = 503 }, outside: func(o *outside.Options) { o.Connect = time.Second }, want: ReasonKeys,
+		},
+		"web page": {change: func(b *barbican) { b.form = "text/html" }, want: ReasonNotFound},
 		"network that is denied": {
-			outside: func(o *outside.Options) { o.AllowNetworks, o.DenyNetworks = nil, []string{"127.0.0.0/8"} }, want: ReasonKeys,
+			outside: func(o *outside.Options) {
+				o.AllowNetworks, o.DenyNetworks, o.Connect = nil, []string{"127.0.0.0/8"}, time.Second
+			},
+			want: ReasonKeys,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

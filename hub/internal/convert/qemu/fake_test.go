@@ -180,7 +180,11 @@ func TestCancel(t *testing.T) {
 	done := make(chan error, 1)
 	image := make([]byte, 4096)
 	go func() { done <- c.Convert(ctx, "vhdx", bytes.NewReader(image), 4096, 4096, sink) }()
-	<-sink.called
+	select {
+	case <-sink.called:
+	case err := <-done:
+		t.Fatalf("the first has ended: %v", err)
+	}
 	second, cancelSecond := context.WithCancelCause(t.Context())
 	cancelSecond(io.ErrClosedPipe)
 	if err := c.Convert(second, "vhdx", bytes.NewReader(image), 4096, 4096, &sunk{}); !errors.Is(err, io.ErrClosedPipe) {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -68,6 +69,9 @@ func (c cell) become() (step string, err error) {
 	if err := c.dropRights(); err != nil {
 		return stepIdentity, err
 	}
+	if deserted() {
+		return stepStart, errors.New("the hub is gone")
+	}
 	if c.Landlock {
 		if err := lockFiles(c.View, c.Program); err != nil {
 			return stepLandlock, err
@@ -83,4 +87,11 @@ func (c cell) become() (step string, err error) {
 		}
 	}
 	return stepExec, execve(argv0, argv, env)
+}
+
+// deserted reports whether the hub is gone. Had it died before this process asked to be told of that, nobody would tell.
+func deserted() bool {
+	status := []unix.PollFd{{Fd: statusFD}}
+	n, err := unix.Poll(status, 0)
+	return err == nil && n > 0 && status[0].Revents&unix.POLLERR != 0 // nobody reads what it says
 }

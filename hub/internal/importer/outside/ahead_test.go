@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,12 +21,14 @@ import (
 func TestParts(t *testing.T) {
 	t.Parallel()
 	s := &parts{data: random(20*partBytes+77, 1), etag: `"a"`}
-	var together sync.WaitGroup // parts that are asked for before any is answered
-	together.Add(3)
-	s.odd = func(_ http.ResponseWriter, _ *http.Request, part, _, _ int) bool {
-		if part < 3 {
-			together.Done()
-			together.Wait()
+	together := make(chan struct{}) // closed when three parts have been asked for; none is answered before
+	s.odd = func(_ http.ResponseWriter, r *http.Request, part, _, _ int) bool {
+		if part == 2 {
+			close(together)
+		}
+		select {
+		case <-together:
+		case <-r.Context().Done():
 		}
 		return false
 	}
@@ -84,11 +85,12 @@ func TestNoParts(t *testing.T) {
 // Servers whose parts are not what was asked for. The data comes all the same, or it is refused; it is never another.
 func TestOddParts(t *testing.T) {
 	t.Parallel()
-	const silence = time.Second // of the source; a busy machine has as much for the others
+	const silence = time.Second // of a source that is to be given up for it; the others have more, as a busy machine is silent too
 	for name, c := range map[string]struct {
 		odd    func(s *parts, w http.ResponseWriter, r *http.Request, part, from, last int) bool
 		reason string
 		whole  int64 // requests for everything; 0: whatever
+		stall  time.Duration
 	}{
 		"each breaks once": {odd: func(s *parts, w http.ResponseWriter, _ *http.Request, _, from, last int) bool {
 			if from%partBytes == 0 && last > from+1000 {
@@ -172,14 +174,14 @@ func TestOddParts(t *testing.T) {
 				<-r.Context().Done()
 			}
 			return part == 5
-		}, whole: 1},
+		}, whole: 1, stall: silence},
 		"one drips": {odd: func(s *parts, w http.ResponseWriter, r *http.Request, part, from, last int) bool {
 			if part == 5 {
 				s.head(w, from, last, len(s.data))
 				drip(w, r, s.data[from:last+1], silence/20)
 			}
 			return part == 5
-		}, whole: 1},
+		}, whole: 1, stall: silence},
 		"another ETag": {odd: func(_ *parts, w http.ResponseWriter, _ *http.Request, part, _, _ int) bool {
 			if part == 6 {
 				w.Header().Set("Etag", `"b"`)
@@ -224,7 +226,7 @@ func TestOddParts(t *testing.T) {
 			s.odd = func(w http.ResponseWriter, r *http.Request, part, from, last int) bool {
 				return c.odd(s, w, r, part, from, last)
 			}
-			client := partsClient(t, func(o *Options) { o.Stall = silence })
+			client := partsClient(t, func(o *Options) { o.Stall = c.stall })
 			got, err := get(t, client, Request{URI: serve(t, "127.0.0.1", s.ServeHTTP).URL})
 			switch {
 			case c.reason != "":
@@ -275,7 +277,7 @@ func TestPartsWaitForTheReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range connections + 1 {
-		<-full
+		await(t, full, "all that there is memory for is sent")
 	}
 	if n := len(b.ahead.queue); n != connections+1 || len(b.ahead.free) != 0 || b.ahead.spare != 0 {
 		t.Errorf("%d segments, %d buffers more", n, len(b.ahead.free)+b.ahead.spare)
@@ -291,7 +293,7 @@ func TestPartsWaitForTheReader(t *testing.T) {
 	if _, err := io.ReadFull(b, buf); err != nil {
 		t.Fatal(err)
 	}
-	<-full
+	await(t, full, "one more part is sent")
 	if n := s.asked.Load(); n != connections+2 {
 		t.Errorf("%d parts were asked for", n)
 	}
@@ -321,7 +323,7 @@ func TestPartsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 4 { // the first connection has been replaced
-			<-reached
+			await(t, reached, "all connections are waiting")
 		}
 		if cancelled {
 			cancel(errTest)
@@ -343,12 +345,8 @@ func TestPartsEnd(t *testing.T) {
 func TestRow23Parts(t *testing.T) {
 	t.Parallel()
 	s := &parts{data: random(20*partBytes, 6), etag: `"a"`}
-	web := serve(t, "127.0.0.1", s.ServeHTTP)
+	web, l := serveBeside(t, s.ServeHTTP)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(web.URL, "http://"))
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
-	if err != nil {
-		t.Skip("the port is taken inside")
-	}
 	var inside atomic.Int64
 	go func() {
 		for {
@@ -360,10 +358,9 @@ func TestRow23Parts(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	t.Cleanup(func() { _ = l.Close() })
 	client := partsClient(t, func(o *Options) {
-		o.Resolver = newZone(t, func(_ string, n int64) string {
-			if n == 1 {
+		o.Resolver = newZone(t, func(string, int64) string {
+			if s.whole.Load() == 0 {
 				return "127.0.0.1"
 			}
 			return "127.0.0.2"

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func TestRow23Rebinding(t *testing.T) {
 		"always inside": func(string, int64) string { return "127.0.0.2" },
 		"outside, then inside": func(_ string, n int64) string {
 			if n == 1 {
-				return "127.0.0.1" // nothing listens there at this port
+				return "127.0.0.3" // nothing listens there at this port; at 127.0.0.1 another test may
 			}
 			return "127.0.0.2"
 		},
@@ -96,7 +97,9 @@ func TestRow23Rebinding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newClient(t, func(o *Options) { o.Resolver = newZone(t, answer) })
+			c := newClient(t, func(o *Options) {
+				o.AllowNetworks, o.Resolver = append(o.AllowNetworks, "127.0.0.3"), newZone(t, answer)
+			})
 			_, err := get(t, c, Request{URI: "http://rebind.test:" + port + "/", Follow: true})
 			wantReason(t, name, err, ReasonUnreachable)
 		})
@@ -106,7 +109,9 @@ func TestRow23Rebinding(t *testing.T) {
 // Row 23: what was allowed at the beginning is judged again when the connection breaks and when a redirect leads back.
 func TestRow23RebindingDuringTransfer(t *testing.T) {
 	t.Parallel()
-	web := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+	var asked atomic.Int64
+	web, l := serveBeside(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
 		if r.URL.Path == "/again" {
 			http.Redirect(w, r, "/x", http.StatusFound)
 			return
@@ -117,17 +122,16 @@ func TestRow23RebindingDuringTransfer(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(web.URL, "http://"))
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
-	if err != nil {
-		t.Skip("the port is taken at the other address")
-	}
 	connected := make(chan error, 1)
 	go func() { _, err := l.Accept(); connected <- err }()
 	for _, path := range []string{"/x", "/again"} {
+		asked.Store(0)
 		c := newClient(t, func(o *Options) {
-			o.Resolver = newZone(t, func(_ string, n int64) string { return map[bool]string{true: "127.0.0.1", false: "127.0.0.2"}[n == 1] })
+			o.Resolver = newZone(t, func(string, int64) string {
+				return map[bool]string{true: "127.0.0.1", false: "127.0.0.2"}[asked.Load() == 0]
+			})
 		})
-		_, err = get(t, c, Request{URI: "http://rebind.test:" + port + path, Follow: true})
+		_, err := get(t, c, Request{URI: "http://rebind.test:" + port + path, Follow: true})
 		wantReason(t, path, err, map[string]string{"/x": ReasonLost, "/again": ReasonUnreachable}[path])
 	}
 	_ = l.Close()
@@ -166,7 +170,7 @@ func TestRow25NoScanner(t *testing.T) {
 		if got := fault.Public(err); got != text || fault.ClassOf(err) != fault.Precondition {
 			t.Errorf("%s: got %q, others %q", name, got, text)
 		}
-		if took < connect*9/10 || took > 30*connect {
+		if took < connect*9/10 || took > 100*connect {
 			t.Errorf("%s: took %v, others %v", name, took, connect)
 		}
 	}

@@ -29,15 +29,19 @@ const connect = 300 * time.Millisecond
 // machine: what listens at 127.0.0.2 plays a service of the inside.
 func newClient(t testing.TB, set ...func(*Options)) *Client {
 	t.Helper()
-	o := Options{AllowNetworks: []string{"127.0.0.1"}, AllowPorts: anyPort, Header: 10 * time.Second, Stall: 10 * time.Second}
+	o := Options{AllowNetworks: []string{"127.0.0.1"}, AllowPorts: anyPort}
 	for _, s := range set {
 		s(&o)
+	}
+	usual := o.Connect == 0
+	if usual {
+		o.Connect = time.Minute
 	}
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Connect == 0 { // a busy machine may take long for a connection; what fails at once is tried again for a short time only
+	if usual { // a busy machine may take long for a connection; what fails at once is tried again for a short time only
 		c.options.Connect, c.again = connect, retry.Policy{Initial: connect / 20, Max: connect / 2}
 	}
 	return c
@@ -50,12 +54,47 @@ func serve(t *testing.T, address string, h http.HandlerFunc) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveAt(t, l, h)
+}
+
+func serveAt(t *testing.T, l net.Listener, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	_ = s.Listener.Close()
 	s.Listener = l
 	s.Start()
 	t.Cleanup(s.Close)
 	return s
+}
+
+// serveBeside starts a server at 127.0.0.1 and listens at the same port of 127.0.0.2, which plays the inside.
+func serveBeside(t *testing.T, h http.HandlerFunc) (*httptest.Server, net.Listener) {
+	t.Helper()
+	for range 100 { // others may have the port there
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		secret, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+		if err == nil {
+			t.Cleanup(func() { _ = secret.Close() })
+			return serveAt(t, l, h), secret
+		}
+		_ = l.Close()
+	}
+	t.Fatal("no port is free at both addresses")
+	return nil, nil
+}
+
+// await waits for something that comes soon, except on a machine that is very busy.
+func await(t *testing.T, ch <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(time.Minute):
+		t.Fatal("timed out: " + what)
+	}
 }
 
 // inside starts a service that must never be asked.
@@ -73,7 +112,7 @@ func inside(t *testing.T) string {
 // get gets everything.
 func get(t *testing.T, c *Client, r Request) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	body, err := c.Open(ctx, r)
 	if err != nil {

@@ -217,7 +217,8 @@ func TestResume(t *testing.T) {
 			case err != nil || name != "other bytes behind" && !bytes.Equal(got, data):
 				t.Fatalf("got %d bytes, %v", len(got), err)
 			}
-			if c.asked != 0 && len(c.s.asked) != c.asked {
+			more := c.s.hang && len(c.s.asked) > c.asked // for the test, a busy machine that is silent is such a source too
+			if c.asked != 0 && len(c.s.asked) != c.asked && !more {
 				t.Errorf("asked %d times: %v", len(c.s.asked), c.s.asked)
 			}
 			for i, text := range c.s.asked[1:] {
@@ -351,6 +352,7 @@ func TestAnswers(t *testing.T) {
 		_, err := get(t, client, Request{URI: web.URL + path})
 		wantReason(t, path, err, reason)
 	}
+	c.options.Connect = time.Minute // the third attempt has to begin in this time
 	if data, err := get(t, c, Request{URI: web.URL + "/unsteady"}); err != nil || string(data) != "data" {
 		t.Errorf("got %q, %v", data, err)
 	}
