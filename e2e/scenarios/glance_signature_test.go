@@ -146,7 +146,7 @@ func TestSignedImages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &cloud{Cloud: lab.NewCloud(t, "--signature-trust-dir", trusted, "--require-signatures"), gate: make(chan struct{})}
+	c := &cloud{Cloud: lab.NewCloud(t, "--signature-trust-dir", trusted, "--require-signatures")}
 	startBarbican(t)
 	c.data, c.sum = lab.Data(16<<20, 8)
 	c.file, c.web = c.Demo.File("disk.raw", c.data), c.serve()

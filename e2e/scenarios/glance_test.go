@@ -38,10 +38,9 @@ func (c *cloud) in(t *testing.T) *cloud {
 
 // TestImageAPI drives one cloud with real clients: three Ceph clusters, Keystone, a hub and its agents.
 func TestImageAPI(t *testing.T) {
-	c := &cloud{Cloud: lab.NewCloud(t, "--retry-max", "2s", "--retry-initial", "1s"), gate: make(chan struct{})}
+	c := &cloud{Cloud: lab.NewCloud(t, "--retry-max", "2s", "--retry-initial", "1s")}
 	c.data, c.sum = lab.Data(16<<20, 8)
 	c.file = c.Demo.File("disk.raw", c.data)
-	c.open = sync.OnceFunc(func() { close(c.gate) })
 	c.web = c.serve()
 	t.Run("together", func(t *testing.T) {
 		for _, test := range []struct {
@@ -113,6 +112,8 @@ func TestImageAPI(t *testing.T) {
 // serve starts the web server that imports fetch from. Below /slow/ the last MiB waits for the gate, but for
 // a byte now and then.
 func (c *cloud) serve() *httptest.Server {
+	c.gate = make(chan struct{})
+	c.open = sync.OnceFunc(func() { close(c.gate) })
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/disk.raw":

@@ -25,7 +25,8 @@ const (
 	mostFiles   = 64 // open at once
 	mostThreads = 64
 	nobody      = 65534 // where no user has that name
-	probeTime   = 30 * time.Second
+	// probeTime is long, because what takes longer counts as a protection that does not work, also on a machine that stands still.
+	probeTime = 2 * time.Minute
 )
 
 // Sandbox runs one program. It is safe for concurrent use.
