@@ -20,13 +20,15 @@ func TestMain(m *testing.M) {
 	if code, mine := Main(); mine {
 		os.Exit(code) //nolint:forbidigo // the main of the process in the sandbox
 	}
-	dir, err := os.MkdirTemp("", "stranger")
-	if err != nil {
-		panic(err)
+	if os.Getenv(strangerPath) == "" { // else this process is killed, and could not remove it
+		dir, err := os.MkdirTemp("", "stranger")
+		if err != nil {
+			panic(err)
+		}
+		home = dir
 	}
-	home = dir
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(home)
 		os.Exit(code) //nolint:forbidigo // the main of the tests
 	}))
 }
