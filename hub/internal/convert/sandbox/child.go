@@ -47,7 +47,7 @@ func Main() (code int, mine bool) {
 }
 
 // become takes the rights away and runs the program. The order matters: mounting needs rights that the later steps end, and
-// the limit of memory would end this process.
+// under the limit of memory, which comes with the program, this process would not live.
 func (c cell) become() (step string, err error) {
 	argv0, err := syscall.BytePtrFromString(c.Program)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c cell) become() (step string, err error) {
 			return stepSeccomp, err
 		}
 	}
-	return stepExec, execve(argv0, argv, env)
+	return enter(&unix.Rlimit{Cur: c.Memory, Max: c.Memory}, argv0, &argv[0], &env[0])
 }
 
 // deserted reports whether the hub is gone. Had it died before this process asked to be told of that, nobody would tell.

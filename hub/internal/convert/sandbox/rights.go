@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +37,7 @@ func (c cell) dropRights() error {
 	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0) // changing the user has cleared it
 }
 
-// limit sets the limits of the process.
+// limit sets the limits of the process but that of memory.
 func (c cell) limit() error {
 	limits := []struct {
 		resource int
@@ -49,7 +48,6 @@ func (c cell) limit() error {
 		{unix.RLIMIT_NOFILE, c.Files},
 		{unix.RLIMIT_CPU, c.CPU},
 		{unix.RLIMIT_NPROC, c.Processes},
-		{unix.RLIMIT_AS, c.Memory}, // the last: this process has more already
 	}
 	for _, l := range limits {
 		if l.resource == unix.RLIMIT_NPROC && l.most == 0 {
@@ -62,10 +60,18 @@ func (c cell) limit() error {
 	return nil
 }
 
-// execve is execve(2) without what package syscall does around it, which may need memory.
-func execve(argv0 *byte, argv, env []*byte) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(argv0)), //nolint:gosec // a system call
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0]))) //nolint:gosec // a system call
-	runtime.KeepAlive(argv)
-	return errno
+// enter limits the address space and runs the program. This process has more memory than that already: if its runtime wanted a
+// thread or anything else in between, it would end. So nothing interrupts these two calls: no check of the stack, no memory
+// of the race detector, and no signal of the scheduler, see Run.
+//
+//go:nosplit
+//go:norace
+func enter(memory *unix.Rlimit, program *byte, argv, env **byte) (step string, err error) {
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_AS, uintptr(unsafe.Pointer(memory)), 0, 0, 0) //nolint:gosec // a system call
+	if errno != 0 {
+		return stepLimits, errno
+	}
+	_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), //nolint:gosec // a system call
+		uintptr(unsafe.Pointer(argv)), uintptr(unsafe.Pointer(env))) //nolint:gosec // a system call
+	return stepExec, errno
 }
