@@ -38,7 +38,10 @@ func TestKillAgent(t *testing.T) {
 	r := seeded(t)
 	data, sum := lab.Data(160<<20, 160)
 	id := l.Import(data, "central")
-	const inFlight = 8 * 4 << 20 // chunks that may have been on their way
+	const (
+		frame    = 4<<20 + 16 // a chunk and its header
+		inFlight = 8 * frame  // what may have been on its way
+	)
 	for killed := 0; killed < kills; {
 		op := l.MustCopy(id, "dcn0")
 		before := l.Metric("atoll_staging_served_bytes_total")
@@ -59,7 +62,7 @@ func TestKillAgent(t *testing.T) {
 			t.Fatalf("after %d kills dcn0 holds %s", killed, got)
 		}
 		sent := l.Metric("atoll_staging_served_bytes_total") - before
-		if most := float64(len(data) + (len(data)/(4<<20))*16 + round*inFlight); sent > most {
+		if most := float64(len(data)/(4<<20)*frame + round*inFlight); sent > most {
 			t.Errorf("%d kills: %.0f MiB sent, at most %.0f are due", round, sent/(1<<20), most/(1<<20))
 		}
 		if left := slices.DeleteFunc(l.Images("dcn0"), func(n string) bool { return n == id }); len(left) > 0 {
