@@ -75,10 +75,7 @@ func (c *Catalog) repeat(ctx context.Context, f func() error) error {
 	}
 	defer func() { <-c.turn }()
 	wait := race.Backoff()
-	for range attempts - atOnce {
-		if !lost() || wait.Wait(ctx) != nil {
-			return err
-		}
+	for i := atOnce + 1; lost() && i < attempts && wait.Wait(ctx) == nil; i++ {
 	}
 	return err
 }
